@@ -1,0 +1,51 @@
+"""Write files in one piece: a reader never meets half a file, and a failure leaves the old one."""
+
+import csv
+import io
+import os
+from pathlib import Path
+
+
+def write_atomically(path, content):
+    """Write bytes or text under a temporary name in the same folder, then rename it to `path`.
+
+    The folder is created. Raises OSError, naming the path, if it can't be written; what stood there stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part_{path.name}")
+    try:
+        with open(part, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_model(model, path):
+    """Write a Keras model as a `.keras` file in one piece.
+
+    Args:
+        model: any Keras model. path: file name ending in `.keras`; its folder is created.
+
+    Raises: OSError if it cannot be written; what stood there before stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part_{path.name}")
+    try:
+        model.save(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def format_csv(rows):
+    """CSV text of a list of dicts: columns in order of first appearance, missing values empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
