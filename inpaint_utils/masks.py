@@ -1,0 +1,254 @@
+"""Masks say which pixels to keep (1) and which to remove (0): draw them from a seed, check them, load them.
+
+The holes are irregular brush strokes (as in partial convolutions, Liu et al. 2018, arXiv 1804.07723, and the
+free-form masks of gated convolutions, Yu et al. 2019, arXiv 1806.03589) and large boxes and ellipses.
+Everything is drawn with integers, so a seed gives the same mask on every machine.
+"""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+# Share of removed pixels, 0..1, of each difficulty; a mask lies strictly inside its band.
+DIFFICULTIES = {"easy": (0.10, 0.20), "medium": (0.25, 0.35), "hard": (0.40, 0.50)}
+MASK_KINDS = ("brush", "box", "mixed")
+SMALLEST_SIDE = 16
+ANY_COVERAGE = (0.10, 0.50)
+MAX_STROKES = 400  # a stop for extreme shapes: whatever is still missing is grown from the strokes
+JPEG_NOISE = 16  # gray levels by which a saved mask may miss 0 and 255
+
+
+def create_mask(shape, coverage=None, seed=0, difficulty=None, kind="mixed"):
+    """Draw a random mask whose removed share is the one asked for, exact to the pixel.
+
+    shape: (H, W) or the shape of an image, sides from 16 pixels up.
+    coverage: share of removed pixels, between 0 and 1; None draws it evenly from the difficulty's band
+        (see DIFFICULTIES), or from 0.10 to 0.50 without one.
+    seed: a non-negative int, or a sequence of them such as [seed, epoch, index].
+    difficulty: "easy", "medium", "hard" or None.
+    kind: "brush" (irregular strokes), "box" (one to three boxes and ellipses) or "mixed" (either or both).
+
+    Returns float32 (H, W, 1): 1 = keep, 0 = remove. Raises ValueError for an argument outside of these.
+    """
+    height, width = _check_size(shape)
+    if kind not in MASK_KINDS:
+        raise ValueError(f"kind={kind!r} is not a kind of mask: choose one of {', '.join(MASK_KINDS)}.")
+    rng = _make_rng(seed)
+    area = _choose_area(height * width, coverage, difficulty, rng)
+    # The choice is drawn for every kind, so that the three kinds differ in nothing but their shapes.
+    choice = int(rng.integers(3))
+    draw_boxes, draw_brush = {"brush": (False, True), "box": (True, False)}.get(
+        kind, ((True, False), (False, True), (True, True))[choice]
+    )
+    hole = np.zeros((height, width), np.uint8)
+    if draw_boxes:
+        hole = _draw_boxes((height, width), area // 2 if draw_brush else area, rng)
+    if draw_brush:
+        hole = _draw_strokes(hole, area, rng)
+    hole = _set_area(hole, area)
+    return (~hole).astype(np.float32)[..., np.newaxis]
+
+
+def check_mask(mask, image_shape):
+    """Turn a mask of any usual form into the project's own, and refuse what is not a mask of this image.
+
+    mask: bool, 0/1 or 0/255 of any number type; (H, W), (H, W, 1), or (H, W, 3) with three equal channels.
+    image_shape: the image's shape, (H, W) or (H, W, channels).
+
+    Returns float32 (H, W, 1): 1 = keep, 0 = remove. A mask that keeps or removes everything passes: its form
+    is right. Raises ValueError for gray values, NaN, unequal channels and a size other than the image's.
+    """
+    mask = np.asarray(mask)
+    height, width = image_shape[:2]
+    if mask.ndim == 3 and mask.shape[2] == 3:
+        if not (np.array_equal(mask[..., 0], mask[..., 1]) and np.array_equal(mask[..., 0], mask[..., 2])):
+            raise ValueError("The mask's three channels differ, but a mask has no colours: pass one channel.")
+        mask = mask[..., :1]
+    if mask.ndim == 2:
+        mask = mask[..., np.newaxis]
+    if mask.shape != (height, width, 1):
+        raise ValueError(
+            f"The mask has shape {mask.shape}, but its image needs ({height}, {width}, 1): resize the mask "
+            "to the image with nearest-neighbour interpolation."
+        )
+    if mask.dtype == bool:
+        return mask.astype(np.float32)
+    if mask.dtype.kind not in "uif":
+        raise ValueError(f"The mask's type is {mask.dtype}, but it must be bool or a number type: convert it.")
+    highest = mask.max()
+    white = 255 if highest == 255 else 1
+    # A comparison with NaN is false, so NaN counts as "neither" too.
+    strange = mask[~((mask == 0) | (mask == white))]
+    if strange.size:
+        raise ValueError(
+            f"The mask holds the value {strange[0].item()}, but only 0 (remove) and 1 or 255 (keep) are "
+            "allowed: threshold it first."
+        )
+    return (mask == white).astype(np.float32)
+
+
+def load_mask(path, size=None):
+    """Read a mask from a picture file: white = keep, black = remove.
+
+    size: None keeps the picture's size; a number of pixels cuts the largest centred square, as `load_image`
+        does, and resizes it (nearest neighbour) to (size, size).
+
+    Values up to 16 gray levels from black or white count as black or white (JPEG noise).
+    Returns float32 (H, W, 1). Raises FileNotFoundError without a file there, ValueError when it is no picture
+    or holds other grays.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no mask file {path}: check the path.")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # an empty file, or more pixels than OpenCV agrees to decode
+        pixels = None
+    if pixels is None:
+        raise ValueError(f"The mask file {path} is not a picture that OpenCV can read: save it as PNG.")
+    if size is not None:
+        side = min(pixels.shape[:2])
+        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST)
+    cleaned = np.where(pixels <= JPEG_NOISE, 0, np.where(pixels >= 255 - JPEG_NOISE, 255, pixels))
+    try:
+        return check_mask(cleaned, pixels.shape)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_size(shape):
+    if len(shape) not in (2, 3) or min(shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"shape={tuple(shape)} is no size for a mask: pass (H, W) or an image's shape, "
+            f"with both sides at least {SMALLEST_SIDE} pixels."
+        )
+    return int(shape[0]), int(shape[1])
+
+
+def _make_rng(seed):
+    try:
+        if seed is None:
+            raise TypeError
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed={seed!r} is not a seed: pass a whole number from 0 up, or a sequence of them."
+        ) from None
+
+
+def _choose_area(pixels, coverage, difficulty, rng):
+    """The number of pixels to remove."""
+    if difficulty is not None and difficulty not in DIFFICULTIES:
+        raise ValueError(f"difficulty={difficulty!r} is unknown: choose one of {', '.join(DIFFICULTIES)}.")
+    if coverage is not None and difficulty is not None:
+        raise ValueError(
+            f"coverage={coverage} and difficulty={difficulty!r} were both given, but one follows from the "
+            "other: pass one of them."
+        )
+    if coverage is None:
+        low, high = DIFFICULTIES[difficulty] if difficulty else ANY_COVERAGE
+        margin = 1 + pixels // 10_000  # so that no later rounding reaches the band's ends
+        return int(rng.integers(math.ceil(low * pixels) + margin, math.floor(high * pixels) - margin + 1))
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage={coverage} is not between 0 and 1: pass the share of pixels to remove.")
+    return min(max(round(coverage * pixels), 1), pixels - 1)
+
+
+def _draw_strokes(hole, area, rng):
+    """Add random walks of a round brush to the hole (uint8, 255 = removed) until `area` pixels are gone."""
+    height, width = hole.shape
+    side = min(height, width)
+    thin, thick = max(2, side // 24), max(3, side // 8)
+    short, long = max(2, side // 16), max(3, side // 3)
+    outside = side // 8  # walks leave the picture a little, or its sides would be hit too rarely
+    # Nothing is drawn across the canvas's sides: where they cut a line, OpenCV's versions differ.
+    margin = outside + thick
+    canvas = np.pad(hole, margin)
+    picture = canvas[margin:-margin, margin:-margin]
+    low, right, bottom = thick, width + margin + outside, height + margin + outside
+    for _ in range(MAX_STROKES):
+        vertices = int(rng.integers(4, 13))
+        x, y = int(rng.integers(low, right)), int(rng.integers(low, bottom))
+        brush = int(rng.integers(thin, thick + 1))
+        angle = int(rng.integers(360))
+        turns = rng.integers(-75, 76, vertices).tolist()
+        lengths = rng.integers(short, long + 1, vertices).tolist()
+        swells = rng.integers(-brush // 4, brush // 4 + 1, vertices).tolist()
+        for turn, length, swell in zip(turns, lengths, swells, strict=True):
+            angle += turn
+            step_x = round(length * math.cos(math.radians(angle)))
+            step_y = round(length * math.sin(math.radians(angle)))
+            if not low <= x + step_x < right:  # turn back before getting lost
+                step_x, angle = -step_x, 180 - angle
+            if not low <= y + step_y < bottom:
+                step_y, angle = -step_y, -angle
+            next_x, next_y = x + step_x, y + step_y
+            brush = min(max(brush + swell, thin), thick)
+            cv2.line(canvas, (x, y), (next_x, next_y), 255, brush)  # OpenCV rounds the ends of thick lines
+            if cv2.countNonZero(picture) >= area:
+                return picture
+            x, y = next_x, next_y
+    return picture
+
+
+def _draw_boxes(shape, area, rng):
+    """One to three boxes or ellipses, upright or turned, of about `area` pixels together; 255 = removed."""
+    height, width = shape
+    boxes = []
+    for _ in range(int(rng.integers(1, 4))):
+        is_ellipse, is_turned = (bool(draw) for draw in rng.integers(2, size=2))
+        centre = tuple(int(rng.integers(end // 5, end - end // 5)) for end in (width, height))
+        angle = int(rng.integers(1, 90)) if is_turned else 0
+        stretch = math.sqrt(3.0 ** (int(rng.integers(-100, 101)) / 100))  # sides from 1:3 to 3:1
+        weight = math.sqrt(int(rng.integers(50, 151)) / 100)
+        boxes.append((is_ellipse, centre, angle, weight * stretch, weight / stretch))
+    # The boxes overlap and leave the picture, so a few rounds are needed to find their common scale.
+    scale = math.sqrt(area / len(boxes))
+    for _ in range(6):
+        hole = _fill_boxes(shape, boxes, scale)
+        drawn = cv2.countNonZero(hole)
+        if abs(drawn - area) <= area // 50:
+            break
+        scale *= math.sqrt(area / drawn)
+    return hole
+
+
+def _fill_boxes(shape, boxes, scale):
+    hole = np.zeros(shape, np.uint8)
+    for is_ellipse, centre, angle, wide, high in boxes:
+        half = (max(1, round(scale * wide / 2)), max(1, round(scale * high / 2)))
+        if is_ellipse:
+            cv2.ellipse(hole, centre, half, angle, 0, 360, 255, cv2.FILLED)
+            continue
+        cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        corners = [(-half[0], -half[1]), (half[0], -half[1]), (half[0], half[1]), (-half[0], half[1])]
+        turned = [(round(x * cosine - y * sine), round(x * sine + y * cosine)) for x, y in corners]
+        cv2.fillConvexPoly(hole, np.array(turned, np.int32) + np.array(centre, np.int32), 255)
+    return hole
+
+
+def _set_area(hole, area):
+    """Grow or shrink the hole (uint8) evenly along its border to exactly `area` pixels; returns bool (H, W).
+
+    The pixels that change sides are those nearest to the border. Squared distances are whole numbers, equal
+    on every machine; among equal ones the first in reading order go.
+    """
+    missing = area - cv2.countNonZero(hole)
+    if missing == 0:
+        return hole > 0
+    if missing > 0:
+        growing, final = hole, area
+    else:
+        growing, final = 255 - hole, hole.size - area
+        if not growing.any():
+            growing[0, 0] = 255  # everything was removed: something must be there to grow from
+    distance = cv2.distanceTransform(255 - growing, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    last_square = round(float(np.partition(distance.ravel(), final - 1)[final - 1]) ** 2)
+    grown = distance < math.sqrt(max(last_square - 0.5, 0))
+    equal = np.flatnonzero((distance < math.sqrt(last_square + 0.5)) & ~grown)
+    grown.ravel()[equal[: final - np.count_nonzero(grown)]] = True
+    return grown if missing > 0 else ~grown
