@@ -1,0 +1,93 @@
+"""VGG19 features: what a picture shows rather than what its pixels are, for the perceptual loss and distance."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+# One layer of each of the first three blocks: texture at 2, 4 and 10 pixels' distance (Johnson et al. 2016).
+LAYERS = ("block1_conv2", "block2_conv2", "block3_conv4")
+CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, as keras.applications.vgg19.preprocess_input subtracts it
+
+
+def build_perceptual(weights="imagenet", layer_names=LAYERS):
+    """Build the frozen VGG19 feature extractor.
+
+    Perceptual loss: Johnson et al. 2016, arXiv 1603.08155. VGG19: Simonyan & Zisserman 2014, arXiv 1409.1556.
+
+    Args:
+        weights: "imagenet" (downloaded once by `keras.applications`), a file (`.h5` as Keras publishes it without
+            top, `.npz` with arrays "block1_conv1/kernel", "block1_conv1/bias", …), or None for no perceptual loss.
+        layer_names: VGG19 layers whose outputs are returned.
+
+    Returns: a `keras.Model` from float32 (B, H, W, 3) RGB in [0, 1] to the list of feature maps; None for None.
+    Raises: FileNotFoundError if the weights can't be had, with the three ways out; ValueError for a file that
+        lacks a layer or has another shape.
+    """
+    if weights is None:
+        return None
+    is_file = str(weights) != "imagenet"
+    if is_file and not Path(weights).is_file():
+        raise FileNotFoundError(_no_weights(f"there is no file {str(weights)!r}"))
+    try:
+        vgg = keras.applications.VGG19(include_top=False, weights=None if is_file else "imagenet")
+    except Exception as error:  # what the download raises differs from host to host
+        raise FileNotFoundError(_no_weights("they could not be downloaded")) from error
+    image = keras.Input((None, None, 3), name="image")
+    x = ops.flip(image * 255.0, axis=-1) - np.asarray(CAFFE_MEAN, "float32")
+    features = []
+    for layer in vgg.layers[1:]:
+        x = layer(x)
+        if layer.name in layer_names:
+            features.append(x)
+        if len(features) == len(layer_names):
+            break
+    if len(features) < len(layer_names):
+        raise ValueError(f"layer_names is {layer_names}, expected names of VGG19 layers such as {LAYERS}.")
+    model = keras.Model(image, features, name="vgg19_features")
+    if is_file and Path(weights).suffix == ".npz":
+        _load_npz(model, weights)
+    elif is_file:
+        vgg.load_weights(weights)
+    model.trainable = False
+    return model
+
+
+def perceptual_distance(features, a, b):
+    """Mean over layers of mean |features(a) − features(b)|, each layer in units of its own mean activation on b.
+
+    Dividing by the layer's own scale weighs the layers alike and makes the number comparable between pictures:
+    0 is identical, about 1 is unrelated.
+
+    Args:
+        features: a model from `build_perceptual`. a, b: (B, H, W, 3) RGB in [0, 1]; b is the reference.
+
+    Returns: float32 (B,).
+    """
+    distances = []
+    for of_a, of_b in zip(features(a), features(ops.stop_gradient(b)), strict=True):
+        of_a, of_b = ops.cast(of_a, "float32"), ops.cast(of_b, "float32")
+        scale = ops.mean(ops.abs(of_b), axis=(1, 2, 3)) + 1e-6
+        distances.append(ops.mean(ops.abs(of_a - of_b), axis=(1, 2, 3)) / scale)
+    return sum(distances) / len(distances)
+
+
+def _load_npz(model, path):
+    with np.load(path) as arrays:
+        for layer in model.layers:
+            if not layer.weights:
+                continue
+            names = [f"{layer.name}/kernel", f"{layer.name}/bias"]
+            missing = [name for name in names if name not in arrays]
+            if missing:
+                raise ValueError(f"{str(path)!r} has no array {missing[0]!r}: expected one pair for each VGG19 layer.")
+            layer.set_weights([arrays[name].astype("float32") for name in names])
+
+
+def _no_weights(problem):
+    return (
+        f"VGG19's ImageNet weights are needed for the perceptual loss, but {problem}: switch the internet on, "
+        "or pass the path of a downloaded vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 (or .npz) as "
+        "vgg19_weights, or set perceptual_weight = 0 and vgg19_weights = None to train without."
+    )

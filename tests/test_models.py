@@ -1,0 +1,154 @@
+"""The networks have the architecture that they claim, computed from their layers."""
+
+import keras
+import numpy as np
+import pytest
+
+from inpaint_utils import build_discriminator, build_generator
+from inpaint_utils.models import fill_smoothly
+
+
+@pytest.fixture(scope="module")
+def small():
+    return build_generator(None, 4)
+
+
+def convolutions(model, kind):
+    return [layer for layer in model.layers if type(layer) is kind]
+
+
+def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filters():
+    generator = build_generator()
+    encoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "encoder" in layer.name]
+    decoder = convolutions(generator, keras.layers.Conv2DTranspose)
+    assert [layer.filters for layer in encoder] == [64, 128, 256, 512, 512, 512, 512]
+    assert [layer.filters for layer in decoder] == [512, 512, 512, 256, 128, 64, 64]
+    assert all(layer.strides == (2, 2) for layer in encoder + decoder)
+    assert len(convolutions(generator, keras.layers.Dropout)) == 3
+    assert 41e6 < generator.count_params() < 42e6
+    assert generator.input_shape == (None, 256, 256, 4) and generator.output_shape == (None, 256, 256, 3)
+
+
+def test_every_encoder_block_but_the_innermost_feeds_a_skip_connection(small):
+    image = np.random.default_rng(0).random((1, 128, 128, 4), np.float32)
+    names = [layer.name for layer in small.layers]
+    skips = [name for name in names if name.startswith("generator_skip_")]
+    assert len(skips) == 7
+    shapes = keras.Model(small.input, [small.get_layer(name).output for name in skips]).predict(image, verbose=0)
+    assert [shape.shape[1] for shape in shapes] == [2, 4, 8, 16, 32, 64, 128]
+
+
+def test_discriminator_sees_patches_of_70_pixels():
+    discriminator = build_discriminator()
+    layers = convolutions(discriminator, keras.layers.Conv2D)
+    seen = 1
+    for layer in reversed(layers):  # the receptive field of one output, layer by layer back to the picture
+        seen = (seen - 1) * layer.strides[0] + layer.kernel_size[0]
+    assert seen == 70
+    assert len(layers) == 5, "four convolutional layers before the patch map"
+    assert [layer.filters for layer in layers] == [64, 128, 256, 512, 1]
+
+
+def test_a_pixel_changes_only_logits_whose_patch_holds_it():
+    # Without normalization, whose averages see the whole picture, the field can be measured on the network itself.
+    discriminator = build_discriminator(None, 4, normalization="none")
+    image = np.full((1, 160, 160, 3), 0.5, np.float32)
+    changed = image.copy()
+    changed[0, 80, 80] = 1.0
+    difference = np.abs(discriminator.predict(image, verbose=0) - discriminator.predict(changed, verbose=0))[0, ..., 0]
+    places = np.argwhere(difference > 0)
+    assert 7.75 <= np.ptp(places[:, 0]) + 1 <= 9.75
+
+
+def test_discriminator_returns_logits_not_probabilities():
+    discriminator = build_discriminator(128, 4)
+    assert discriminator.layers[-1].activation is keras.activations.linear
+    logits = discriminator.predict(np.random.default_rng(0).random((2, 128, 128, 3)), verbose=0)
+    assert logits.min() < 0 or logits.max() > 1
+
+
+@pytest.mark.parametrize("hole_fill", ["smooth", "black"])
+def test_generator_answers_in_the_range_of_pictures_at_any_multiple_of_128(hole_fill):
+    generator = build_generator(None, 4, hole_fill=hole_fill)
+    for height, width in ((128, 128), (128, 256)):
+        raw = generator.predict(np.random.default_rng(1).random((1, height, width, 4)), verbose=0)
+        assert raw.shape == (1, height, width, 3) and raw.dtype == np.float32
+        assert 0 <= raw.min() and raw.max() <= 1
+
+
+def test_answers_do_not_depend_on_what_else_is_in_the_batch(small):
+    batch = np.random.default_rng(2).random((3, 128, 128, 4), np.float32)
+    together = small.predict_on_batch(batch)
+    alone = small.predict_on_batch(batch[1:2])
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_without_dropout_training_and_testing_mode_agree():
+    generator = build_generator(128, 4, dropout=0)
+    batch = np.random.default_rng(3).random((2, 128, 128, 4), np.float32)
+    training, testing = (keras.ops.convert_to_numpy(generator(batch, training=mode)) for mode in (True, False))
+    np.testing.assert_array_equal(training, testing)
+
+
+def test_same_seed_same_weights_and_another_seed_others():
+    first, again, other = (build_generator(128, 4, seed=seed).get_weights() for seed in (5, 5, 6))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_saved_generator_opens_with_plain_keras(small, tmp_path):
+    small.save(tmp_path / "generator.keras")
+    opened = keras.models.load_model(tmp_path / "generator.keras", compile=False)
+    image = np.random.default_rng(4).random((1, 128, 128, 4), np.float32)
+    image[:, 30:60, 30:90, :3] = 0
+    np.testing.assert_array_equal(small.predict_on_batch(image), opened.predict_on_batch(image))
+
+
+def smooth_fill(rgb, keep):
+    colours, weights = keras.Input((None, None, 3)), keras.Input((None, None, 1))
+    model = keras.Model([colours, weights], fill_smoothly(colours, weights))
+    return model.predict_on_batch([rgb[np.newaxis], keep[np.newaxis]])[0]
+
+
+def test_smooth_fill_keeps_kept_pixels_and_continues_a_plain_colour_into_the_hole():
+    colour = np.array([0.2, 0.5, 0.8], np.float32)
+    keep = np.ones((128, 128, 1), np.float32)
+    keep[10:120, 10:120] = 0
+    filled = smooth_fill(np.broadcast_to(colour, (128, 128, 3)) * keep, keep)
+    np.testing.assert_allclose(filled, np.broadcast_to(colour, filled.shape), atol=1e-3)
+
+
+def test_smooth_fill_takes_the_nearer_colour():
+    image = np.zeros((128, 128, 3), np.float32)
+    image[:, 64:] = 1.0  # black left, white right
+    keep = np.ones((128, 128, 1), np.float32)
+    keep[32:96, 16:112] = 0
+    filled = smooth_fill(image * keep, keep)
+    assert filled[64, 20].mean() < 0.35 < 0.65 < filled[64, 108].mean()
+
+
+def test_untrained_smooth_generator_starts_near_its_smooth_fill():
+    rng = np.random.default_rng(5)
+    image = np.full((128, 128, 3), 0.4, np.float32) + rng.normal(0, 0.02, (128, 128, 3)).astype(np.float32)
+    keep = np.ones((128, 128, 1), np.float32)
+    keep[40:90, 40:90] = 0
+    inputs = np.concatenate([image * keep, np.full((128, 128, 1), 0.5, np.float32)], axis=-1)[np.newaxis]
+    smooth = build_generator(128, 4, hole_fill="smooth").predict_on_batch(inputs)[0]
+    black = build_generator(128, 4, hole_fill="black").predict_on_batch(inputs)[0]
+    hole = keep[..., 0] == 0
+    assert np.abs(smooth - image)[hole].mean() < 0.08
+    assert np.abs(black - image)[hole].mean() > np.abs(smooth - image)[hole].mean()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(image_size=200), "image_size is 200, expected a multiple of 128.*use 256"),
+        (dict(image_size=0), "image_size is 0"),
+        (dict(image_size=128, hole_fill="gray"), "hole_fill is 'gray'"),
+        (dict(image_size=128, normalization="layer"), "normalization is 'layer'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_generator(base_filters=4, **arguments)
