@@ -1,0 +1,454 @@
+"""Evaluation measures how well holes are filled: generators and baselines on the same photos and masks."""
+
+import hashlib
+import inspect
+import itertools
+import json
+import math
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from .edges import combine_edges, detect_edges
+from .files import format_csv, write_atomically
+from .masks import DIFFICULTIES, MASK_KINDS, check_mask, create_mask
+
+MODES = ("blind", "guided")
+# Unit and number of decimals of each measure. 100 %, infinity, 1 and 0 are perfect.
+MEASURES = {
+    "accuracy_raw": ("%", 2),
+    "accuracy_filled": ("%", 2),
+    "hole_accuracy": ("%", 2),
+    "hole_psnr": ("dB", 2),
+    "psnr": ("dB", 2),
+    "ssim": ("", 3),
+    "feature_distance": ("", 3),
+}
+RESAMPLES = 1000  # of the bootstrap
+SSIM_WINDOW, SSIM_SIGMA = (11, 11), 1.5  # Wang et al. 2004; the tails end where scikit-image cuts them
+GRAY_LEVEL = 1 / 255
+
+
+def mean_fill(image, mask):
+    """Fill the hole with the mean colour of the kept pixels: the simplest answer."""
+    keep = check_mask(mask, image.shape)[..., 0] == 1
+    return np.where(keep[..., np.newaxis], image, image[keep].mean(axis=0)).astype(np.float32)
+
+
+def telea_fill(image, mask):
+    """Fill by fast marching from the rim inwards (Telea 2004, as in OpenCV, radius 3)."""
+    return _opencv_fill(image, mask, cv2.INPAINT_TELEA)
+
+
+def navier_stokes_fill(image, mask):
+    """Fill by continuing lines of equal brightness (Bertalmio et al. 2001, as in OpenCV, radius 3)."""
+    return _opencv_fill(image, mask, cv2.INPAINT_NS)
+
+
+def biharmonic_fill(image, mask):
+    """Fill with the smoothest surface through the rim (Damelin and Hoang 2018); needs scikit-image."""
+    from skimage.restoration import inpaint_biharmonic
+
+    hole = check_mask(mask, image.shape)[..., 0] == 0
+    filled = inpaint_biharmonic(image.astype(np.float64), hole, channel_axis=-1)
+    return np.clip(filled, 0, 1).astype(np.float32)
+
+
+def patch_fill(image, mask):
+    """Fill with patches from elsewhere in the picture (PatchMatch, Barnes 2009); needs pypatchmatch."""
+    from patchmatch import patch_match
+
+    patch_match.set_random_seed(0)
+    hole = check_mask(mask, image.shape) == 0
+    blank = _to_uint8(np.where(hole, 0, image))
+    filled = patch_match.inpaint(blank, hole.astype(np.uint8) * 255, patch_size=3)
+    return np.where(hole, np.float32(filled) / 255, image)
+
+
+BASELINES = {
+    "mean fill": mean_fill,
+    "Telea": telea_fill,
+    "Navier-Stokes": navier_stokes_fill,
+    "biharmonic": biharmonic_fill,
+    "PatchMatch": patch_fill,
+}
+
+
+def generator_fill(generator):
+    """Turn a 4-channel Keras generator into a fill of batches: fill(images, masks, edges) -> raws."""
+    from .inference import build_input
+
+    def fill(images, masks, edges):
+        inputs = [build_input(*inputs) for inputs in zip(images, masks, edges, strict=True)]
+        return np.asarray(generator.predict_on_batch(np.stack(inputs)))
+
+    return fill
+
+
+def stored_masks(shape, kind, difficulty, count, seed=0):
+    """The masks of `evaluate` for its first `count` photos: uint8 (count, H, W, 1), 1 = keep."""
+    masks = [_draw_mask(shape, kind, difficulty, seed, i) for i in range(count)]
+    return np.stack(masks).astype(np.uint8)
+
+
+def check_disjoint(records, other_records):
+    """Raise ValueError if a photo of `records`, or a near duplicate of it, is also in `other_records`.
+
+    Both are PhotoSets or their lists of records. The pixels' hashes and the groups of duplicates are
+    compared.
+    """
+    records, other_records = (getattr(photos, "records", photos) for photos in (records, other_records))
+    for key in ("sha256", "group"):
+        others = {record[key]: record["file"] for record in other_records if key in record}
+        for record in records:
+            if record.get(key) in others:
+                raise ValueError(
+                    f"The test photo {record['file']} is also a training photo ({others[record[key]]}): "
+                    "remove one of them, or the result will look better than it is."
+                )
+
+
+def measure(raw, image, mask):
+    """Compare a fill's answer with the truth.
+
+    raw: (H, W, 3) RGB in [0, 1], the answer. image: the true picture, same form. mask: 1 = keep, 0 = remove.
+
+    Returns a dict of floats: accuracy_raw and accuracy_filled, 100 * (1 - mean absolute error) over the whole
+    picture, of the answer itself and of the filled picture, which has the kept pixels put back. All others
+    measure the filled one: hole_accuracy and hole_psnr (dB) in the hole only, psnr (dB) and ssim (Wang et al.
+    2004; nan below 11 pixels) over the whole picture. Values outside [0, 1] are clipped. Raises ValueError
+    for sizes that differ and for a mask that keeps or removes everything.
+    """
+    if raw.shape != image.shape or raw.dtype.kind != "f":
+        raise ValueError(
+            f"The answer has shape {raw.shape} and type {raw.dtype}, but its photo needs float RGB in [0, 1] "
+            f"of shape {image.shape}: change the fill."
+        )
+    hole = _check_hole(mask, image.shape)[..., 0] == 0
+    truth = image.astype(np.float64)
+    raw = np.clip(raw, 0, 1, dtype=np.float64)
+    filled = np.where(hole[..., np.newaxis], raw, truth)
+    error = filled - truth
+    return {
+        "accuracy_raw": 100 * (1 - np.abs(raw - truth).mean()),
+        "accuracy_filled": 100 * (1 - np.abs(error).mean()),
+        "hole_accuracy": 100 * (1 - np.abs(error[hole]).mean()),
+        "hole_psnr": _psnr(error[hole]),
+        "psnr": _psnr(error),
+        "ssim": _ssim(filled, truth),
+    }
+
+
+@dataclass
+class Evaluation:
+    """What `evaluate` found.
+
+    rows: one dict a picture. table: one dict a fill, mask kind, difficulty and mode: the mean of every
+    measure with its 95 % bootstrap interval (_low, _high), the best and worst picture by hole PSNR. settings:
+    the masks' hash and all else that the numbers depend on.
+    """
+
+    rows: list
+    table: list
+    settings: dict
+
+    def to_markdown(self):
+        """The table as Markdown text: mean (95 % interval)."""
+        names = [name for name in MEASURES if name in self.table[0]]
+        units = {name: f" [{unit}]" for name, (unit, _) in MEASURES.items() if unit}
+        keys = ["fill", "mode", "kind", "difficulty", "photos", *names, "best", "worst", "flags"]
+        lines = ["| " + " | ".join(key.replace("_", " ") + units.get(key, "") for key in keys) + " |"]
+        lines.append("|---" * len(keys) + "|")
+        for row in self.table:
+            cells = {key: row[key] for key in keys}
+            for name in names:
+                digits = MEASURES[name][1]
+                mean, low, high = (f"{row[name + end]:.{digits}f}" for end in ("", "_low", "_high"))
+                cells[name] = "" if mean == "nan" else f"{mean} ({low} to {high})"
+            lines.append("| " + " | ".join(str(cell) for cell in cells.values()) + " |")
+        return "\n".join(lines) + "\n"
+
+    def write(self, folder, name="evaluation"):
+        """Write <name>.csv, .json (with the settings), .md and <name>_pictures.csv; returns their paths."""
+        table, rows = ([{k: _tidy(v) for k, v in row.items()} for row in rows] for rows in (self.table, self.rows))
+        texts = {
+            f"{name}.csv": format_csv(table),
+            f"{name}.json": json.dumps({"settings": self.settings, "table": table}, indent=1) + "\n",
+            f"{name}.md": self.to_markdown(),
+            f"{name}_pictures.csv": format_csv(rows),
+        }
+        for file, text in texts.items():
+            write_atomically(Path(folder, file), text)
+        return [Path(folder, file) for file in texts]
+
+
+def evaluate(
+    fills,
+    photos,
+    split="test",
+    count=None,
+    masks=None,
+    kinds=("brush", "box"),
+    difficulties=tuple(DIFFICULTIES),
+    modes=MODES,
+    seed=0,
+    batch_size=8,
+    perceptual=None,
+    progress=True,
+):
+    """Measure fills on photos under seeded masks: every fill sees the same photos, masks and hidden pixels.
+
+    fills: dict of row name -> fill, which is a function fill(image, mask) -> raw, or fill(image, mask, edges)
+        -> raw (measured in "guided" mode, too), or a Keras generator. Images are float32 (H, W, 3) in [0, 1]
+        with the hole set to 0: hidden pixels never reach a fill. Guided edges are the truth's in the hole.
+    photos: a PhotoSet, of which `split` is used (and shares nothing with the others), or uint8 (N, H, W, 3).
+    count: use the first `count` photos only.
+    masks: None draws them (kinds x difficulties, see `stored_masks`); or one for each photo, kind "given".
+    perceptual: None, or the model of `build_perceptual`, for the column feature_distance (see perceptual.py).
+
+    Returns an Evaluation. Flags, counted in its table: "nan", the answer is not finite and left out of the
+    means; "range", values were outside [0, 1] and clipped; "alters kept", the raw answer differs from the
+    photo in kept pixels (the filled one has them put back); "leaks", the blind answer depends on hidden
+    pixels (tried on the first photo of each cell) or is the exact truth; "not repeatable", the same call gave
+    another answer. Raises ValueError for arguments outside of these.
+    """
+    images, indices, names = _choose_photos(photos, split, count)
+    if masks is not None and len(masks) != len(indices):
+        raise ValueError(f"{len(masks)} masks were given for {len(indices)} photos: give one for each photo.")
+    fills = {n: generator_fill(f) if hasattr(f, "predict_on_batch") else f for n, f in fills.items()}
+    guidable = [name for name, fill in fills.items() if "edges" in inspect.signature(fill).parameters]
+    runs = [(mode, name) for mode in modes for name in (guidable if mode == "guided" else fills)]
+    if not runs or not set(modes) <= set(MODES):
+        raise ValueError(
+            f"modes={modes} leaves nothing to do for the fills {list(fills)}: choose from {', '.join(MODES)} "
+            "and at least one fill, with a parameter named edges for guided."
+        )
+    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
+    rows, mask_hash, photo_hash = [], hashlib.sha256(), hashlib.sha256()
+    bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=not progress)
+    with ThreadPoolExecutor() as pool, bar:
+        for (kind, level), start in itertools.product(cells, range(0, len(indices), batch_size)):
+            some = range(start, min(start + batch_size, len(indices)))
+            pixels = [np.ascontiguousarray(images[indices[i]]) for i in some]
+            truths = [np.float32(photo) / np.float32(255) for photo in pixels]
+            if masks is None:
+                keeps = list(pool.map(partial(_draw_mask, images.shape[1:], kind, level, seed), some))
+            else:
+                keeps = [_check_hole(masks[i], images.shape[1:]) for i in some]
+            for photo, keep in zip(pixels, keeps, strict=True):
+                photo_hash.update(photo)
+                mask_hash.update(np.packbits(keep == 1))
+            for mode, name in runs:
+                guided = mode == "guided"
+                raws = _run(fills[name], *_hide(truths, keeps, guided, name in guidable, pool), pool)
+                found = list(pool.map(partial(_judge, name), raws, truths, keeps))
+                if perceptual is not None:
+                    _add_feature_distance(perceptual, found, raws, truths, keeps)
+                if start == 0 and not guided:
+                    inputs = truths[:1], keeps[:1], name in guidable, pool
+                    found[0]["flags"] += _find_leak(fills[name], *inputs)
+                for i, values in zip(some, found, strict=True):
+                    cell = {"fill": name, "kind": kind, "difficulty": level, "mode": mode, "photo": names[i]}
+                    rows.append({**cell, **values})
+                bar.update(len(some))
+    order = {key: i for i, key in enumerate((n, *cell, m) for n in fills for cell in cells for m in modes)}
+    rows.sort(key=lambda row: order[_cell_of(row)])
+    settings = {
+        "photos": len(indices),
+        "image_shape": list(images.shape[1:]),
+        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
+        "difficulties": {level: DIFFICULTIES.get(level) for _, level in cells},
+        "modes": list(modes),
+        "fills": list(fills),
+        "seed": int(seed),
+        "bootstrap_resamples": RESAMPLES,
+        "masks_sha256": mask_hash.hexdigest(),
+        "photos_sha256": photo_hash.hexdigest(),
+    }
+    return Evaluation(rows, _summarize(rows, seed), settings)
+
+
+def _opencv_fill(image, mask, method):
+    hole = check_mask(mask, image.shape) == 0
+    blank = _to_uint8(np.where(hole, 0, image))  # OpenCV reads hidden pixels and lets them through
+    return np.where(hole, np.float32(cv2.inpaint(blank, hole.astype(np.uint8), 3, method)) / 255, image)
+
+
+def _check_hole(mask, image_shape):
+    mask = check_mask(mask, image_shape)
+    if mask.all() or not mask.any():
+        raise ValueError(
+            f"The mask {'keeps' if mask.all() else 'removes'} every pixel, which leaves nothing to measure: "
+            "use a mask with kept and removed pixels."
+        )
+    return mask
+
+
+def _to_uint8(image):
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def _draw_mask(shape, kind, difficulty, seed, index):
+    if kind not in MASK_KINDS or difficulty not in DIFFICULTIES:
+        raise ValueError(
+            f"The masks {kind!r}, {difficulty!r} are unknown: choose kinds of {', '.join(MASK_KINDS)} and "
+            f"difficulties of {', '.join(DIFFICULTIES)}."
+        )
+    seeds = [seed, MASK_KINDS.index(kind), list(DIFFICULTIES).index(difficulty), index]
+    return create_mask(shape, seed=seeds, difficulty=difficulty, kind=kind)
+
+
+def _choose_photos(photos, split, count):
+    """Returns the image array, the indices to use and a name for each of them."""
+    if hasattr(photos, "records"):
+        images, indices = photos.images, photos.split(split)
+        chosen = [photos.records[i] for i in indices]
+        check_disjoint(chosen, [record for record in photos.records if record["split"] != split])
+        names = [record["file"] for record in chosen]
+    else:
+        images, indices = np.asanyarray(photos), range(len(photos))
+        names = [str(i) for i in indices]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"The photos are {images.dtype} of shape {images.shape}: pass uint8 RGB (N, H, W, 3).")
+    if not len(indices) or (count is not None and not 0 < count <= len(indices)):
+        raise ValueError(
+            f"count={count} photos were asked for and {len(indices)} are there: ask for fewer or add some."
+        )
+    return images, indices[:count], names[:count]
+
+
+def _hide(truths, keeps, guided, with_edges, pool):
+    """What a fill may see: images without their hidden pixels, masks, and edges where the fill takes them."""
+    images = [np.where(keep == 1, truth, np.float32(0)) for truth, keep in zip(truths, keeps, strict=True)]
+    if not with_edges:
+        return images, keeps, None
+    guides = pool.map(detect_edges, truths) if guided else [None] * len(truths)
+    return images, keeps, list(pool.map(combine_edges, images, keeps, guides))
+
+
+def _run(fill, images, masks, edges, pool):
+    """The answers of a fill, one for each picture."""
+    arguments = [images, masks] if edges is None else [images, masks, edges]
+    if "images" in inspect.signature(fill).parameters:
+        return list(fill(*arguments))
+    # Our own fills may run side by side; a stranger's is called in order, one picture at a time.
+    run = pool.map if fill in (mean_fill, telea_fill, navier_stokes_fill, biharmonic_fill) else map
+    return [np.asarray(answer) for answer in run(fill, *arguments)]
+
+
+def _find_leak(fill, truths, keeps, with_edges, pool):
+    """Whether the blind answer changes with the hidden pixels, which are inverted here; a list of flags."""
+    others = [np.where(keep == 1, truth, 1 - truth) for truth, keep in zip(truths, keeps, strict=True)]
+    first, other, again = (
+        _run(fill, *_hide(pictures, keeps, False, with_edges, pool), pool)[0] for pictures in (truths, others, truths)
+    )
+    if not np.array_equal(first, again, equal_nan=True):
+        return ["not repeatable"]
+    return [] if np.array_equal(first, other, equal_nan=True) else ["leaks"]
+
+
+def _judge(name, raw, truth, keep):
+    """The measures and flags of one answer."""
+    try:
+        values = measure(raw, truth, keep)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    flags = []
+    if not np.isfinite(raw).all():
+        return {**dict.fromkeys(values, math.nan), "flags": ["nan"]}
+    if raw.min() < -GRAY_LEVEL or raw.max() > 1 + GRAY_LEVEL:
+        flags.append("range")
+    error = np.abs(raw - truth)
+    kept = keep[..., 0] == 1
+    if error[kept].max() > 1.5 * GRAY_LEVEL:  # a generator's input lifts black by one level
+        flags.append("alters kept")
+    if error[~kept].max() < 0.1 * GRAY_LEVEL and np.ptp(truth[~kept], axis=0).max() > 8 * GRAY_LEVEL:
+        flags.append("leaks")  # nobody guesses a hole that is not flat to a tenth of a gray level
+    return {**values, "flags": flags}
+
+
+def _add_feature_distance(perceptual, found, raws, truths, keeps):
+    from .perceptual import perceptual_distance
+
+    truths = np.stack(truths)
+    filled = np.where(np.stack(keeps) == 1, truths, np.clip(np.nan_to_num(np.stack(raws)), 0, 1))
+    distances = np.asarray(perceptual_distance(perceptual, filled.astype(np.float32), truths), np.float64)
+    for values, distance in zip(found, distances, strict=True):
+        values["feature_distance"] = math.nan if "nan" in values["flags"] else float(distance)
+
+
+def _psnr(error):
+    mean_square = float(np.square(error).mean())
+    return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
+
+
+def _ssim(a, b):
+    """Structural similarity of two (H, W, 3) pictures in [0, 1], as scikit-image has it (Gaussian window)."""
+    if min(a.shape[:2]) < SSIM_WINDOW[0]:
+        return math.nan
+
+    def blur(x):
+        return cv2.GaussianBlur(x, SSIM_WINDOW, SSIM_SIGMA, borderType=cv2.BORDER_REFLECT)
+
+    mean_a, mean_b = blur(a), blur(b)
+    squares = blur(a * a + b * b) - mean_a**2 - mean_b**2  # the two variances
+    product = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_a * mean_b + c1) * (2 * product + c2) / ((mean_a**2 + mean_b**2 + c1) * (squares + c2))
+    rim = SSIM_WINDOW[0] // 2  # where the window reaches over the picture's sides
+    return float(similarity[rim:-rim, rim:-rim].mean())
+
+
+def _cell_of(row):
+    return row["fill"], row["kind"], row["difficulty"], row["mode"]
+
+
+def _summarize(rows, seed):
+    """One dict for each fill, kind, difficulty and mode."""
+    table = []
+    names = [name for name in MEASURES if name in rows[0]]
+    for (fill, kind, difficulty, mode), cell in itertools.groupby(rows, _cell_of):
+        cell = list(cell)
+        sound = [row for row in cell if "nan" not in row["flags"]]
+        counts = Counter(flag for row in cell for flag in row["flags"])
+        summary = {"fill": fill, "kind": kind, "difficulty": difficulty, "mode": mode}
+        summary |= {"photos": len(sound), "excluded": len(cell) - len(sound)}
+        summary["flags"] = "; ".join(f"{flag} {counts[flag]}" for flag in sorted(counts))
+        ranked = sorted(sound, key=lambda row: row["hole_psnr"])
+        summary["best"], summary["worst"] = (ranked[i]["photo"] if sound else "" for i in (-1, 0))
+        values = np.array([[row[name] for name in names] for row in sound]).reshape(len(sound), len(names))
+        summary |= _mean_and_interval(values, names, seed)
+        table.append(summary)
+    return table
+
+
+def _mean_and_interval(values, names, seed):
+    """Column means of (pictures, measures) and the 2.5 % and 97.5 % quantiles of the bootstrapped means."""
+    if not len(values):
+        return {name + end: math.nan for name in names for end in ("", "_low", "_high")}
+    rng = np.random.default_rng(seed)  # the same resamples for every fill
+    means = np.array([values[rng.integers(len(values), size=len(values))].mean(axis=0) for _ in range(RESAMPLES)])
+    low, high = np.quantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")  # no inf - inf
+    result = {}
+    for i, name in enumerate(names):
+        result |= {
+            name: float(values[:, i].mean()),
+            name + "_low": float(low[i]),
+            name + "_high": float(high[i]),
+        }
+    return result
+
+
+def _tidy(value):
+    """A value as it stands in a file: four decimals, "inf", nothing for nan, flags as one text."""
+    if isinstance(value, list):
+        return "; ".join(value)
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 4) if math.isfinite(value) else "inf"
