@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: notebooks test lint save-notebooks clean
+.PHONY: notebooks test lint save-notebooks figures bench demo clean
 
 # The four notebooks, headless, on the sample photos: executed copies and results in outputs/.
 notebooks: $(VENV)/.installed
@@ -21,6 +21,19 @@ lint: $(VENV)/.installed-test
 save-notebooks: $(VENV)/.installed
 	rm -rf outputs
 	$(BIN)/python notebooks/run.py --save
+
+# Every figure of results/ and the README's table, from models/ and the sample photos.
+figures: $(VENV)/.installed
+	$(BIN)/python tools/make_figures.py
+
+# Speed of the pipeline and of the training step, as ratios measured in one run.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py
+
+# A page to try it on, at http://127.0.0.1:7860, with its REST service.
+demo: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e ".[demo]"
+	$(BIN)/python -m inpaint_utils.demo
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

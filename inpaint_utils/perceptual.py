@@ -46,10 +46,12 @@ def build_perceptual(weights="imagenet", layer_names=LAYERS):
     if len(features) < len(layer_names):
         raise ValueError(f"layer_names is {layer_names}, expected names of VGG19 layers such as {LAYERS}.")
     model = keras.Model(image, features, name="vgg19_features")
-    if is_file and Path(weights).suffix == ".npz":
-        _load_npz(model, weights)
-    elif is_file:
-        vgg.load_weights(weights)
+    if is_file:
+        try:
+            _load_npz(model, weights) if Path(weights).suffix == ".npz" else vgg.load_weights(weights)
+        except Exception as error:  # what a broken or foreign file raises depends on where it breaks
+            reason = str(error).strip().split("\n")[0]
+            raise ValueError(f"{str(weights)!r} holds no VGG19 weights ({reason}): download it again.") from error
     model.trainable = False
     return model
 

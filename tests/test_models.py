@@ -57,7 +57,7 @@ def test_a_pixel_changes_only_logits_whose_patch_holds_it():
     changed[0, 80, 80] = 1.0
     difference = np.abs(discriminator.predict(image, verbose=0) - discriminator.predict(changed, verbose=0))[0, ..., 0]
     places = np.argwhere(difference > 0)
-    assert 7.75 <= np.ptp(places[:, 0]) + 1 <= 9.75
+    assert np.ptp(places[:, 0]) + 1 in (8, 9)
 
 
 def test_discriminator_returns_logits_not_probabilities():
@@ -73,7 +73,7 @@ def test_generator_answers_in_the_range_of_pictures_at_any_multiple_of_128(hole_
     for height, width in ((128, 128), (128, 256)):
         raw = generator.predict(np.random.default_rng(1).random((1, height, width, 4)), verbose=0)
         assert raw.shape == (1, height, width, 3) and raw.dtype == np.float32
-        assert 0 <= raw.min() and raw.max() <= 1
+        assert raw.min() >= 0 and raw.max() <= 1
 
 
 def test_answers_do_not_depend_on_what_else_is_in_the_batch(small):

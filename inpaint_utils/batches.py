@@ -1,0 +1,107 @@
+"""Training batches: photos with masks and edges drawn on the fly, every random choice from one seed."""
+
+import keras
+import numpy as np
+
+from .edges import combine_edges, detect_edges
+from .masks import create_mask
+
+
+class PhotoBatches(keras.utils.PyDataset):
+    """Batches for `fit`: `({"photo", "mask", "edges"},)`, all uint8, as `decode_batch` reads them.
+
+    What a sample looks like depends on (seed, epoch, place in the epoch) alone: not on threads, the backend, or
+    where a resumed training started. Each epoch shows every photo once, in a new order with new masks; with
+    `fixed=True` (validation) every epoch is the same. A last, incomplete batch is left out, so that every
+    batch can be shared equally among replicas.
+
+    Args:
+        photos: uint8 (N, H, W, 3) RGB, e.g. `PhotoSet.images` (memory-mapped).
+        indices: which of them; None for all.
+        batch_size: samples a batch, at most the number of photos.
+        seed: int.
+        fixed: the same masks in every epoch, in the photos' order, no flips.
+        coverage: (least, most) share of a photo that is removed.
+        mask_kind: "brush", "box" or "mixed".
+        guidance: share of samples whose hole shows the true edges; the other holes are blind (unknown).
+        flip: mirror half of the photos left to right.
+        workers: threads that prepare batches ahead.
+        share: (number, count), for a training over several processes: this one draws the part `number` of `count`
+            of every batch; `batch_size` stays the whole batch's.
+
+    Raises: ValueError if there are fewer photos than one batch needs, or if there is no such share.
+    """
+
+    def __init__(
+        self,
+        photos,
+        indices=None,
+        batch_size=8,
+        seed=0,
+        fixed=False,
+        coverage=(0.1, 0.5),
+        mask_kind="mixed",
+        guidance=0.5,
+        flip=True,
+        workers=2,
+        share=(0, 1),
+    ):
+        super().__init__(workers=workers)
+        self.photos = photos
+        self.indices = np.arange(len(photos)) if indices is None else np.asarray(indices)
+        if not 1 <= batch_size <= len(self.indices):
+            raise ValueError(
+                f"batch_size is {batch_size} but there are {len(self.indices)} photos: use fewer samples a batch, "
+                "or more photos."
+            )
+        number, count = share
+        if not 0 <= number < count or batch_size % count:
+            raise ValueError(
+                f"share is {share} of a batch of {batch_size}, expected (number, count) with a number from 0 to "
+                "count - 1 and a batch_size that count divides."
+            )
+        self.batch_size, self.share, self.seed, self.fixed = batch_size, share, seed, fixed
+        self.coverage, self.mask_kind = coverage, mask_kind
+        self.guidance, self.flip = guidance, flip
+        self.start_epoch(0)
+
+    def __len__(self):
+        return len(self.indices) // self.batch_size
+
+    def on_epoch_begin(self):
+        self.used = True
+
+    def on_epoch_end(self):
+        # Not in on_epoch_begin: Keras calls that after its threads have begun to draw the new epoch's batches.
+        if self.used:
+            self.start_epoch(self.epoch + 1)
+
+    def start_epoch(self, epoch):
+        """Go to an epoch, counted from 0. `fit` goes on by itself; `Resume` says where it starts."""
+        self.epoch, self.used = 0 if self.fixed else epoch, False
+        order = np.random.default_rng([self.seed, self.epoch])
+        self.order = self.indices if self.fixed else order.permutation(self.indices)
+
+    def __getitem__(self, batch):
+        number, count = self.share
+        own = self.batch_size // count
+        first = batch * self.batch_size + number * own
+        samples = [self.draw_sample(place) for place in range(first, first + own)]
+        return ({name: np.stack([sample[name] for sample in samples]) for name in samples[0]},)
+
+    def draw_sample(self, place):
+        """One sample: {"photo" (H, W, 3), "mask" (H, W, 1), "edges" (H, W, 1)}, uint8."""
+        draw = np.random.default_rng([self.seed, self.epoch, place])
+        photo = np.asarray(self.photos[self.order[place]])
+        flipped, guided = draw.random() < 0.5, draw.random() < self.guidance
+        if self.flip and flipped and not self.fixed:
+            photo = photo[:, ::-1]
+        mask_seed = int(draw.integers(2**62))
+        mask = create_mask(photo.shape, draw.uniform(*self.coverage), seed=mask_seed, kind=self.mask_kind)
+        image = photo.astype(np.float32) / 255
+        edges = combine_edges(image, mask, detect_edges(image) if guided else None)
+        return {
+            "photo": np.ascontiguousarray(photo),
+            "mask": mask.astype(np.uint8),
+            "edges": (edges * 2).astype(np.uint8),
+        }

@@ -1,0 +1,171 @@
+"""A page to try the generator in a browser, and its REST service: `python -m inpaint_utils.demo`.
+
+Needs the extra `demo` (Gradio). It serves this machine only, unless --host says otherwise.
+"""
+
+import os
+
+# Read when the libraries are loaded: what a picture may hold, and that no usage figures are sent.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "25000000")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+import uuid  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from .__main__ import fill_file  # noqa: E402
+from .evaluation import telea_fill  # noqa: E402
+from .photos import sample_photos  # noqa: E402
+
+REMOVE, EDGE = "#e5007d", "#00b4ff"  # the brushes, pink and blue
+LARGEST_UPLOAD = "30mb"
+LONGEST_QUEUE = 8
+KEEP_ANSWERS = 3600  # seconds
+SAMPLES = 8
+GUIDE = """# Remove something from a landscape
+1. Upload a photo or pick a sample.
+2. Paint over what shall go in pink.
+3. If you like, change to the blue brush and sketch edges that the filling shall have; they count as painted over.
+4. Press **Fill**."""
+
+
+def build_page(generator, folder):
+    """Build the page as `gradio.Blocks`.
+
+    generator: from `load_generator`. folder: where answers to files are kept for an hour.
+    """
+    import gradio as gr
+
+    from .inference import inpaint
+
+    def answer(function):
+        """What is wrong with the input becomes a message on the page and in the service; anything else stays a bug."""
+
+        def answered(*inputs):
+            try:
+                return function(*inputs)
+            except (OSError, ValueError, MemoryError) as error:
+                text = str(error).replace(f"{tempfile.gettempdir()}{os.sep}", "")
+                raise gr.Error(text or "The photo does not fit into the memory: make it smaller.") from None
+
+        return answered
+
+    @answer
+    def fill_painting(painting):
+        image, mask, edges = read_painting(painting)
+        answers = inpaint(generator, image, mask, edges), telea_fill(image, mask)
+        return tuple(np.rint(answer * 255).astype(np.uint8) for answer in answers)
+
+    @answer
+    def fill_upload(photo, mask, edges):
+        if not photo or not mask:
+            raise ValueError("A file is missing, expected a photo and a mask: give both.")
+        for old in Path(folder).iterdir():
+            if old.stat().st_mtime < time.time() - KEEP_ANSWERS:
+                old.unlink()
+        output = Path(folder) / f"{uuid.uuid4().hex}.png"
+        try:
+            fill_file(generator, Path(photo), Path(mask), edges and Path(edges), output)
+        except (OSError, ValueError) as error:  # the names that a visitor knows have no folders
+            raise ValueError(str(error).replace(f"{Path(photo).parent}{os.sep}", "")) from None
+        return str(output)
+
+    with gr.Blocks(title="Landscape inpainting", delete_cache=(KEEP_ANSWERS, KEEP_ANSWERS)) as page:
+        with gr.Tab("Paint"):
+            gr.Markdown(GUIDE)
+            editor = gr.ImageEditor(
+                label="Photo",
+                type="numpy",
+                image_mode="RGBA",
+                format="png",
+                sources=("upload", "clipboard"),
+                transforms=(),
+                layers=False,
+                brush=gr.Brush(colors=[REMOVE, EDGE], default_color=REMOVE, color_mode="fixed"),
+                elem_id="editor",
+            )
+            samples = [[str(path)] for path in sample_photos()]
+            gr.Examples(
+                samples[:: max(1, len(samples) // SAMPLES)], editor, label="Sample photos", cache_examples=False
+            )
+            fill = gr.Button("Fill", variant="primary", elem_id="fill")
+            with gr.Row():
+                look = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
+                filled = gr.Image(label="Filled by the generator", elem_id="filled", **look)
+                telea = gr.Image(label="OpenCV's Telea, to compare", elem_id="telea", **look)
+            fill.click(fill_painting, editor, [filled, telea], api_visibility="private")
+        with gr.Tab("Files"):
+            gr.Markdown("A photo and a mask of its size, white = keep, black = remove; 8 or 16 bits, alpha is kept.")
+            with gr.Row():
+                photo, mask = gr.File(label="Photo"), gr.File(label="Mask")
+                edges = gr.File(label="Edges, if wanted: white = edge, black = none, gray = unknown")
+            upload = gr.Button("Fill", variant="primary")
+            result = gr.File(label="Filled photo (PNG)")
+            upload.click(fill_upload, [photo, mask, edges], result, api_name="inpaint")
+    return page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=1)
+
+
+def read_painting(painting):
+    """What the page's editor holds: image (H, W, 3) float32, mask (H, W, 1), edges (H, W, 1) or None if none drawn.
+
+    painting: dict of "background", uint8 (H, W, 4), and "layers", a list of the same. Raises ValueError without a
+    photo or a painted hole.
+    """
+    photo = None if painting is None else painting["background"]
+    if photo is None or not photo[..., 3].any():
+        raise ValueError("There is no photo yet: upload one or pick a sample.")
+    painted = np.zeros(photo.shape[:2], bool)
+    drawn = np.zeros(photo.shape[:2], bool)
+    for layer in painting["layers"]:
+        if layer.shape[:2] != photo.shape[:2]:
+            raise ValueError(f"The painting has size {layer.shape[:2]}, the photo {photo.shape[:2]}: paint it again.")
+        here = layer[..., 3] > 0
+        painted |= here
+        near = [np.abs(layer[..., :3].astype(int) - _to_rgb(colour)).sum(axis=-1) for colour in (REMOVE, EDGE)]
+        drawn = np.where(here, near[1] < near[0], drawn)
+    if not painted.any():
+        raise ValueError("Nothing is painted over yet: paint over what shall be removed.")
+    edges = np.where(drawn, 1, 0.5).astype(np.float32)[..., np.newaxis] if drawn.any() else None
+    return np.float32(photo[..., :3]) / np.float32(255), (~painted).astype(np.float32)[..., np.newaxis], edges
+
+
+def _to_rgb(colour):
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+
+
+def main(arguments=None):
+    """Serve the page until Ctrl+C. Returns 1 with a sentence on stderr if it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m inpaint_utils.demo", description="Serve the page.")
+    parser.add_argument("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one in models/)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve (default 127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=int, default=7860)
+    options = parser.parse_args(arguments)
+    try:
+        from . import quiet  # noqa: F401  TensorFlow's messages are not the server's
+        from .export import import_extra
+        from .inference import load_generator
+
+        gr = import_extra("gradio", "demo")
+        import_extra("PIL.Image", "demo").MAX_IMAGE_PIXELS = 12_500_000  # Pillow refuses twice that
+        generator = load_generator(options.generator)
+        with tempfile.TemporaryDirectory(prefix="inpaint_") as folder:
+            build_page(generator, folder).launch(
+                server_name=options.host,
+                server_port=options.port,
+                share=False,
+                max_file_size=LARGEST_UPLOAD,
+                theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),  # loads nothing from elsewhere
+            )
+    except (OSError, ValueError, ImportError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

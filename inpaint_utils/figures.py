@@ -1,0 +1,193 @@
+"""Figures: every picture that the notebooks show or `results/` holds is drawn and saved here."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .files import write_atomically
+
+INK, QUIET = "#1f2933", "#9aa5b1"
+COLOURS = ("#2463a6", "#d1661f", "#3a8f5c", "#8a4fa3", "#b8902c", "#5f6c7b")
+
+
+def draw_pictures(rows, columns=(), names=(), width=2.2):
+    """A grid of pictures.
+
+    Args:
+        rows: list of lists of (H, W, 3) RGB or (H, W, 1) gray pictures in [0, 1].
+        columns, names: titles above the columns and beside the rows.
+        width: of one picture, in inches.
+
+    Returns: a matplotlib Figure.
+    """
+    height = width * rows[0][0].shape[0] / rows[0][0].shape[1]
+    size = (width * len(rows[0]) + (0.4 if names else 0), height * len(rows) + (0.3 if columns else 0))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for place, picture in (
+        (place, picture) for row in zip(axes, rows, strict=True) for place, picture in zip(*row, strict=False)
+    ):
+        place.imshow(np.squeeze(np.clip(picture, 0, 1)), cmap="gray", vmin=0, vmax=1)
+        place.set(xticks=[], yticks=[])
+        place.spines[:].set_visible(False)
+    for place, title in zip(axes[0], columns, strict=False):
+        place.set_title(title, fontsize=9, color=INK)
+    for place, name in zip(axes[:, 0], names, strict=False):
+        place.set_ylabel(name, fontsize=9, color=INK)
+    return figure
+
+
+def draw_training(rows, samples, gan):
+    """Curves of a training so far, and what the generator makes of the sample pictures now.
+
+    Args:
+        rows: the history, one dict an epoch, as `TrainingMonitor` keeps it.
+        samples: a dict batch as `PhotoBatches` yields it, four pictures or fewer.
+        gan: the `InpaintingGAN`.
+    """
+    from .gan import decode_batch  # here, so that drawing pictures does not need Keras
+
+    raw = np.asarray(gan.generator.predict_on_batch(to_numpy(decode_batch(samples)[2])))
+    photo, mask = samples["photo"] / 255, samples["mask"]
+    pictures = np.concatenate([photo * mask, np.where(mask == 1, photo, raw), photo], axis=2)
+    count = len(pictures)
+    figure = Figure(figsize=(9.6, 2.6 + 1.6 * ((count + 1) // 2)), layout="constrained", dpi=72)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[2.6, 1.6 * ((count + 1) // 2)])
+    draw_curves(upper, rows)
+    for place, picture in zip(lower.subplots((count + 1) // 2, 2, squeeze=False).flat, [*pictures, None], strict=False):
+        place.axis("off")
+        if picture is not None:
+            place.imshow(np.clip(picture, 0, 1))
+    lower.suptitle("hole · filled · photo", fontsize=9, color=INK)
+    return figure
+
+
+def draw_curves(figure, rows):
+    """Three panels of a training's history: losses of both networks, hole error, and D's duty cycle."""
+    epochs = [row["epoch"] for row in rows]
+    losses, errors, duty = figure.subplots(1, 3)
+    _draw_lines(losses, epochs, rows, ["generator_loss", "val_generator_loss"], "generator loss", zero=False)
+    _draw_lines(errors, epochs, rows, ["hole_l1", "val_hole_l1"], "mean error inside the hole", zero=False)
+    _draw_lines(duty, epochs, rows, ["discriminator_loss", "duty"], "discriminator: loss and duty cycle")
+    duty.axhline(0.693, color=QUIET, linewidth=0.8, linestyle=":")
+    duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=7, color=QUIET, va="bottom")
+
+
+def draw_bars(values, intervals, title, unit):
+    """Grouped bars, for example hole PSNR per difficulty and method.
+
+    Args:
+        values: {method: {group: number}}. intervals: {method: {group: (low, high)}} or {}.
+    """
+    figure = Figure(figsize=(1.2 + 2.0 * len(next(iter(values.values()))), 3.2), layout="constrained")
+    draw_bars_into(figure.subplots(), values, intervals, title, unit)
+    return figure
+
+
+def draw_bars_into(place, values, intervals, title, unit):
+    """`draw_bars` in one axes of a larger figure."""
+    methods, groups = list(values), list(next(iter(values.values())))
+    width = 0.8 / len(methods)
+    for index, method in enumerate(methods):
+        left = np.arange(len(groups)) + (index - (len(methods) - 1) / 2) * width
+        heights = np.array([values[method][group] for group in groups])
+        errors = None
+        if method in intervals:
+            ends = np.array([intervals[method][group] for group in groups]).T
+            errors = np.abs(ends - heights)
+        bars = place.bar(left, heights, width * 0.92, label=method, color=COLOURS[index % len(COLOURS)])
+        place.errorbar(left, heights, errors, fmt="none", ecolor=INK, elinewidth=0.8)
+        place.bar_label(bars, fmt="%.1f", fontsize=7, padding=4, color=INK)
+    place.set_xticks(range(len(groups)), groups)
+    place.set_ylabel(unit, fontsize=9)
+    place.set_title(title, fontsize=10, color=INK, loc="left")
+    place.spines[["top", "right"]].set_visible(False)
+    place.legend(fontsize=8, frameon=False, ncols=min(len(methods), 3), loc="upper right")
+    place.set_ylim(0, 1.3 * max(max(row.values()) for row in values.values()))
+
+
+def draw_histogram(shares, bands):
+    """How much of a picture the masks remove, with the bands of the three difficulties shaded.
+
+    Args:
+        shares: removed shares in [0, 1]. bands: {name: (low, high)}.
+    """
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    place = figure.subplots()
+    place.hist(100 * np.asarray(shares), bins=np.arange(8, 54, 2), color=COLOURS[0], edgecolor="white")
+    for colour, (name, (low, high)) in zip(COLOURS[1:], bands.items(), strict=False):
+        place.axvspan(100 * low, 100 * high, color=colour, alpha=0.15, label=name)
+    place.set(xlabel="removed pixels, %", ylabel="masks")
+    place.spines[["top", "right"]].set_visible(False)
+    place.legend(fontsize=8, frameon=False, ncols=3)
+    return figure
+
+
+def save_figure(figure, path, dpi=110):
+    """Write a figure as PNG or JPEG in one piece, without a date in the file, so that equal runs give equal files."""
+    path, buffer = Path(path), io.BytesIO()
+    options = {"metadata": {"Software": None}} if path.suffix == ".png" else {"pil_kwargs": {"quality": 88}}
+    figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, **options)
+    write_atomically(path, buffer.getvalue())
+
+
+def show(figure, path=None, dpi=80):
+    """Show a figure in a notebook, and write it to `path` if one is given."""
+    if path is not None:
+        save_figure(figure, path)
+    show_live(figure, None, dpi)
+
+
+def show_live(figure, display=None, dpi=72):
+    """Show a figure below a notebook's cell, or refresh the one shown before; nothing happens in a script.
+
+    Returns: the display to pass to the next call.
+    """
+    try:
+        from IPython import get_ipython
+        from IPython.display import Image
+        from IPython.display import display as show_in_notebook
+    except ImportError:
+        return None
+    if get_ipython() is None or "IPKernelApp" not in get_ipython().config:
+        return None
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})  # photos: a fifth of a PNG's size
+    image = Image(buffer.getvalue(), format="jpeg")
+    if display is None:
+        return show_in_notebook(image, display_id=True)
+    display.update(image)
+    return display
+
+
+def to_numpy(tensor):
+    """A backend's tensor as a NumPy array."""
+    from keras import ops
+
+    return ops.convert_to_numpy(tensor)
+
+
+def _draw_lines(place, epochs, rows, names, title, zero=True):
+    for name, colour in zip(names, COLOURS, strict=False):
+        if name in rows[0]:
+            label = name.replace("val_", "validation ").replace("_", " ")
+            place.plot(epochs, [row.get(name) for row in rows], "o-", markersize=2.5, color=colour, label=label)
+    place.set_title(title, fontsize=9, color=INK, loc="left")
+    place.set_xlabel("epoch", fontsize=8)
+    place.tick_params(labelsize=7)
+    if zero:
+        place.set_ylim(bottom=0)
+    place.spines[["top", "right"]].set_visible(False)
+    place.legend(fontsize=7, frameon=False)
+
+
+def select_measure(table, measure, kind):
+    """One measure of an evaluation's table for one kind of mask, as `draw_bars` takes it: values and intervals."""
+    values, intervals = {}, {}
+    for row in (row for row in table if row["kind"] == kind):
+        name = row["fill"] if row["mode"] == "blind" and row["fill"] != "generator" else f"{row['fill']}, {row['mode']}"
+        values.setdefault(name, {})[row["difficulty"]] = row[measure]
+        intervals.setdefault(name, {})[row["difficulty"]] = row[f"{measure}_low"], row[f"{measure}_high"]
+    return values, intervals

@@ -1,0 +1,165 @@
+"""TensorFlow, TensorFlow on two replicas, and JAX: the same losses, gradients, decisions, and files."""
+
+import csv
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from inpaint_utils.models import build_discriminator, build_generator
+from inpaint_utils.photos import prepare_photos, sample_photos
+
+HERE = Path(__file__).parent
+NO_JAX = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+REFERENCE = "tensorflow_1"
+OTHERS = ["tensorflow_2", pytest.param("jax_1", marks=NO_JAX)]
+ALL = [REFERENCE, *OTHERS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Start all processes at once: each writes its losses and gradients of the same networks and batch."""
+    folder = tmp_path_factory.mktemp("backends")
+    for network in (build_generator(128, 4, dropout=0.0), build_discriminator(128, 4)):
+        network.save(folder / f"{network.name}.keras")
+    names = [REFERENCE, "tensorflow_2"] + ["jax_1"] * (importlib.util.find_spec("jax") is not None)
+    started = []
+    for name in names:
+        backend, replicas = name.split("_")
+        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, HERE / "worker.py", "compare", folder, replicas]
+        with open(folder / f"{name}.log", "w") as log:
+            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+    for name, process in zip(names, started, strict=True):
+        assert process.wait(timeout=1800) == 0, (folder / f"{name}.log").read_text()
+    return folder
+
+
+def read(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_losses_agree(folder, name):
+    ours, reference = read(folder, name)["losses"], read(folder, REFERENCE)["losses"]
+    assert len(reference) == 8 and reference["perceptual"] > 0.01
+    assert ours == pytest.approx(reference, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_gradients_of_every_weight_agree(folder, name):
+    ours, reference = np.load(folder / f"{name}.npz"), np.load(folder / f"{REFERENCE}.npz")
+    assert sorted(ours) == sorted(reference) and len(reference.files) > 40
+    for path in sorted(set(reference) - {"raw"}):
+        size = np.linalg.norm(reference[path])
+        assert size > 0 and np.linalg.norm(ours[path] - reference[path]) <= 1e-4 * size, path
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_throttle_decides_alike_on_60_steps_around_its_threshold(folder, name):
+    found = read(folder, name)
+    losses, decisions = np.array(found["d_losses"]), found["decisions"]
+    assert len(decisions) == 60 and np.count_nonzero(np.diff(losses < tiny.THRESHOLD)) >= 4
+    too_strong = np.array([0.6931, *losses[:-1]]) < tiny.THRESHOLD
+    assert decisions == [int(not strong or step % 3 == 0) for step, strong in enumerate(too_strong)]
+    assert 20 < sum(decisions) < 60
+    if name.startswith("tensorflow"):  # JAX rounds otherwise, and after some steps the losses part
+        assert decisions == read(folder, REFERENCE)["decisions"]
+        assert losses == pytest.approx(read(folder, REFERENCE)["d_losses"], rel=1e-2)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ALL)
+def test_mixed_precision_trains_with_float32_outputs_and_the_same_throttle(folder, name, policy):
+    found = read(folder, name)[policy]
+    assert all(np.isfinite(value) for value in found["losses"].values()) and found["weights_are_finite"]
+    assert found["layer_dtype"] == policy.removeprefix("mixed_") and found["output_dtypes"] == ["float32"] * 2
+    assert found["optimizer"] == ("LossScaleOptimizer" if policy == "mixed_float16" else "ThrottledAdam")
+    assert found["losses"]["duty"] == pytest.approx(1 / 3)
+    assert found["losses"]["l1"] == pytest.approx(read(folder, REFERENCE)[policy]["losses"]["l1"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_fewer_photos_than_replicas_can_be_evaluated(folder, name):
+    ours, reference = (read(folder, which)["mixed_bfloat16"]["alone"] for which in (name, REFERENCE))
+    assert ours["hole_l1"] == pytest.approx(reference["hole_l1"], rel=0.05) and np.isfinite(ours["loss"])
+
+
+@NO_JAX
+def test_generator_files_are_interchangeable(folder):
+    ours, jax = (np.load(folder / f"{name}.npz")["raw"] for name in (REFERENCE, "jax_1"))
+    np.testing.assert_allclose(ours, jax, atol=1e-5)  # JAX opened the file that TensorFlow wrote
+    generator = keras.models.load_model(folder / "from_jax.keras", compile=False)
+    image = np.full((1, 128, 128, 4), 0.5, "float32")
+    assert np.isfinite(generator.predict_on_batch(image)).all()
+    assert [w.shape for w in generator.weights] == [w.shape for w in build_generator(128, 4).weights]
+    assert tiny.NETWORKS[0] == generator.name
+
+
+SCRIPT = HERE.parent / "tools" / "train_processes.py"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train by the documented commands: as one process, and as two on loopback that share every batch."""
+    folder = tmp_path_factory.mktemp("processes")
+    prepare_photos(sample_photos(), folder / "photos", image_size=128, progress=False)  # 26 to train, 6 to validate
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = ["--base-filters", "4", "--batch-size", "4", "--epochs", "2", "--vgg19-weights", "none"]
+    started = []
+    for output, number in (("one", None), ("two", 0), ("two", 1)):
+        environment = {**os.environ, "KERAS_BACKEND": "jax"}
+        if number is not None:
+            environment |= {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+                "KERAS_DISTRIBUTION_PROCESS_ID": str(number),
+            }
+        command = [sys.executable, SCRIPT, "--photos", folder / "photos", "--output", folder / output, *common]
+        log = folder / f"{output}_{number}.log"
+        with open(log, "w") as file:
+            started.append((log, subprocess.Popen(command, env=environment, stdout=file, stderr=file)))
+    try:
+        for log, process in started:
+            assert process.wait(timeout=1800) == 0, log.read_text()
+    finally:
+        for _, process in started:
+            process.kill()
+    return folder
+
+
+@NO_JAX
+def test_two_processes_train_to_the_weights_of_one_with_the_whole_batch(trained):
+    for name, rate in (("generator_best.keras", 5e-5), ("discriminator_best.keras", 2e-5)):
+        one, two = (keras.models.load_model(trained / run / name, compile=False) for run in ("one", "two"))
+        pairs = zip(one.get_weights(), two.get_weights(), strict=True)
+        apart = np.sqrt(np.mean(np.concatenate([(a - b).ravel() ** 2 for a, b in pairs])))
+        travel = rate * 2 * 6  # what Adam can move a weight by in 2 epochs of 6 steps
+        print(f"{name}: apart {apart:.1e}, {apart / travel:.1e} of the way")
+        assert apart < 0.01 * travel
+
+
+@NO_JAX
+def test_two_processes_write_one_set_of_files_and_the_history_of_one(trained):
+    names = sorted(path.name for path in (trained / "two").iterdir())
+    assert names == ["discriminator_best.keras", "generator_best.keras", "history.csv"]
+    histories = []
+    for run in ("one", "two"):
+        with open(trained / run / "history.csv", newline="") as file:
+            histories.append(list(csv.DictReader(file)))
+    assert len(histories[0]) == len(histories[1]) == 2
+    for one, two in zip(*histories, strict=True):
+        for name in set(one) - {"seconds"}:
+            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4), name
+    assert "process 1 of 2" in (trained / "two_1.log").read_text()
+    assert "Could not write" not in (trained / "two_1.log").read_text()

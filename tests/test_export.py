@@ -1,0 +1,142 @@
+"""Export: the exported generator answers like Keras, and nothing of it is needed before it is asked for."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from inpaint_utils.export import export_generator, open_exported
+from inpaint_utils.inference import build_input, inpaint, load_generator
+from inpaint_utils.masks import create_mask
+from inpaint_utils.models import build_generator
+from inpaint_utils.quiet import keras
+
+# Largest difference of any pixel from Keras's answer, in [0, 1].
+KINDS = {"onnx": ("g.onnx", False, 1e-3), "litert": ("g.tflite", False, 1e-3), "8 bits": ("q.tflite", True, 3e-2)}
+NEEDED = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "8 bits": ("ai_edge_litert",)}
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports are made with the TensorFlow backend"
+)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """Untrained, but with weights large enough that the network, not only its smooth fill, makes the answer."""
+    generator = build_generator(None, 4)
+    generator.set_weights([5 * weight if weight.ndim == 4 else weight for weight in generator.get_weights()])
+    return generator
+
+
+@pytest.fixture(scope="module")
+def exported(generator, tmp_path_factory):
+    """Export each kind once: exported(kind) -> path."""
+    paths, folder = {}, tmp_path_factory.mktemp("exported")
+
+    def export(kind):
+        missing = [module for module in NEEDED[kind] if importlib.util.find_spec(module) is None]
+        if missing:
+            pytest.skip(f"{' and '.join(missing)} not installed: pip install 'inpaint-utils[fast]'")
+        if kind not in paths:
+            name, quantize, _ = KINDS[kind]
+            paths[kind] = export_generator(generator, folder / name, 128, quantize)
+        return paths[kind]
+
+    return export
+
+
+def draw_input(seed, side=128):
+    image = np.random.default_rng(seed).random((side, side, 3), np.float32)
+    return build_input(image, create_mask((side, side), 0.3, seed))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exported_generator_answers_like_keras(generator, exported, kind):
+    inputs = np.stack([draw_input(seed) for seed in range(3)])
+    expected = np.asarray(generator.predict_on_batch(inputs))
+    untouched = np.asarray(build_generator(None, 4).predict_on_batch(inputs))
+    assert np.abs(expected - untouched).max() > 0.1, "the network has no say in this answer"
+    answer = load_generator(exported(kind))(inputs, training=False)
+    assert answer.shape == expected.shape and answer.dtype == np.float32
+    assert np.abs(answer - expected).max() <= KINDS[kind][2]
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_photo_of_any_size_is_inpainted_by_an_exported_generator(exported, kind):
+    image = np.random.default_rng(0).random((300, 170, 3), np.float32)
+    mask = create_mask(image.shape, 0.2, 3)
+    filled = inpaint(load_generator(exported(kind)), image, mask)
+    assert filled.shape == image.shape and filled.dtype == np.float32 and np.isfinite(filled).all()
+    assert np.array_equal(filled[mask[..., 0] == 1], image[mask[..., 0] == 1])
+
+
+@needs_tensorflow
+def test_8_bit_weights_make_a_smaller_file(exported):
+    assert exported("8 bits").stat().st_size < 0.4 * exported("litert").stat().st_size
+
+
+def test_the_module_needs_no_extra_until_one_is_used():
+    code = (
+        "import sys, inpaint_utils, inpaint_utils.quiet, inpaint_utils.inference, inpaint_utils.export;"
+        "print({'gradio', 'onnxruntime', 'tf2onnx', 'onnx', 'ai_edge_litert'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(("module", "name"), [("tf2onnx", "g.onnx")])
+def test_an_absent_exporter_is_named_with_the_extra_that_brings_it(generator, tmp_path, monkeypatch, module, name):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"{module} is not installed: run pip install 'inpaint-utils\[fast\]'"):
+        export_generator(generator, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("module", "name"), [("onnxruntime", "g.onnx"), ("ai_edge_litert.interpreter", "g.tflite")])
+def test_an_absent_runtime_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch, module, name):
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / name).write_bytes(b"whatever")
+    with pytest.raises(ImportError, match=r"is not installed: run pip install 'inpaint-utils\[fast\]'"):
+        load_generator(tmp_path / name)
+
+
+@pytest.mark.parametrize(("module", "name"), [("onnxruntime", "g.onnx"), ("ai_edge_litert", "g.tflite")])
+def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, module, name):
+    pytest.importorskip(module, reason=f"{module} not installed: pip install 'inpaint-utils[fast]'")
+    (tmp_path / name).write_bytes(b"not a network")
+    with pytest.raises(ValueError, match="export it again") as caught:
+        open_exported(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("g.h5", {}, "expected .onnx or .tflite"),
+        ("g.tflite", {"image_size": 200}, "multiple of 128"),
+        ("g.onnx", {"quantize": True}, "leave it out"),
+    ],
+)
+def test_wrong_arguments_are_refused_and_nothing_is_written(generator, tmp_path, name, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        export_generator(generator, tmp_path / name, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_tensorflow
+def test_a_failed_export_leaves_the_old_file(tmp_path):
+    class Failing:
+        input_shape = (None, 128, 128, 4)
+
+        def export(self, path, **_):
+            path.write_bytes(b"half")
+            raise OSError("No space left on device")
+
+    (tmp_path / "g.tflite").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        export_generator(Failing(), tmp_path / "g.tflite")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -1,0 +1,299 @@
+"""Inference: any photo, any hole, and never a changed kept pixel."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inpaint_utils import inference
+from inpaint_utils.evaluation import generator_fill
+from inpaint_utils.inference import build_input, inpaint, load_generator
+from inpaint_utils.masks import create_mask
+from inpaint_utils.models import build_discriminator, build_generator
+from inpaint_utils.windows import plan_windows
+
+GENERATORS = {size: build_generator(size, 4) for size in (None, 128)}
+
+
+class Recorder:
+    """A generator that answers one colour and remembers what it was shown."""
+
+    def __init__(self, colour=0.7, size=None):
+        self.input_shape, self.colour, self.seen = (None, size, size, 4), colour, []
+
+    def __call__(self, inputs, training):
+        assert training is False
+        self.seen.append(inputs[0])
+        return np.full((*inputs.shape[:3], 3), self.colour, np.float32)
+
+
+def draw_photo(height, width, seed=0):
+    rows, columns = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None]
+    noise = np.random.default_rng(seed).random((height, width))
+    return np.stack([rows + 0 * columns, columns + 0 * rows, noise], axis=-1).astype(np.float32)
+
+
+def draw_mask(height, width, *boxes):
+    """Keeps everything but the boxes (top, left, height, width)."""
+    mask = np.ones((height, width, 1), np.float32)
+    for top, left, high, wide in boxes:
+        mask[top : top + high, left : left + wide] = 0
+    return mask
+
+
+@st.composite
+def masks(draw, longest):
+    """Masks of every size and shape: brush, box, specks, one hole pixel, one kept pixel, nothing removed."""
+    shape = (draw(st.integers(16, longest)), draw(st.integers(16, longest)))
+    kind = draw(st.sampled_from(("brush", "box", "mixed", "specks", "one hole", "one kept", "all kept")))
+    seed = draw(st.integers(0, 2**31))
+    rng = np.random.default_rng(seed)
+    if kind in ("brush", "box", "mixed"):
+        return create_mask(shape, draw(st.floats(0.01, 0.95)), seed, kind=kind)
+    if kind == "specks":
+        return (rng.random((*shape, 1)) > draw(st.sampled_from((0.001, 0.1, 0.9)))).astype(np.float32)
+    mask = np.full((*shape, 1), kind != "one kept", np.float32)
+    if kind != "all kept":
+        mask[rng.integers(shape[0]), rng.integers(shape[1])] = kind == "one kept"
+    return mask
+
+
+@settings(max_examples=15, deadline=None)
+@given(mask=masks(longest=640), fixed=st.sampled_from((None, 128)), seed=st.integers(0, 9))
+def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_for_bit(mask, fixed, seed):
+    if not mask.any():
+        mask[0] = 1
+    image = np.random.default_rng(seed).random((*mask.shape[:2], 3), np.float32)
+    before = image.copy()
+    filled = inpaint(GENERATORS[fixed], image, mask)
+    assert filled.shape == image.shape and filled.dtype == np.float32
+    assert np.isfinite(filled).all() and filled.min() >= 0 and filled.max() <= 1
+    keep = mask[..., 0] == 1
+    assert filled[keep].tobytes() == before[keep].tobytes()
+    assert np.array_equal(image, before), "the caller's photo was changed"
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 30), (30, 520), (129, 256), (513, 600), (900, 1400)])
+@pytest.mark.parametrize("fixed", [None, 128])
+def test_every_hole_pixel_is_filled(height, width, fixed):
+    mask = create_mask((height, width), 0.4, seed=1)
+    unfilled = np.where(mask == 1, np.float32([0.5] * 3), np.nan)
+    filled = inpaint(Recorder(size=fixed), unfilled, mask)
+    assert np.isfinite(filled).all()
+    assert np.median(filled[mask[..., 0] == 0]) == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize("side", [200, 640, 1500])
+def test_what_lies_under_the_hole_does_not_change_the_answer_by_one_bit(side):
+    mask = draw_mask(side, side, (side // 4 + 1, side // 4 + 1, side // 2, side // 2), (0, 0, 20, 20))
+    image = draw_photo(side, side)
+    other = np.where(mask == 1, image, 1 - image)
+    assert np.array_equal(inpaint(GENERATORS[None], image, mask), inpaint(GENERATORS[None], other, mask))
+    unreadable = np.where(mask == 1, image, np.nan)
+    assert np.array_equal(inpaint(GENERATORS[None], image, mask), inpaint(GENERATORS[None], unreadable, mask))
+
+
+def test_a_256_pixel_photo_is_filled_as_in_the_evaluation():
+    image, mask = draw_photo(256, 256), create_mask((256, 256), 0.3, seed=2)
+    raw = generator_fill(GENERATORS[None])(image[np.newaxis], mask[np.newaxis], [None])[0]
+    np.testing.assert_allclose(inpaint(GENERATORS[None], image, mask), np.where(mask == 1, image, raw), atol=1e-5)
+
+
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(40, 300), width=st.integers(40, 300), seed=st.integers(0, 99))
+def test_the_answer_hardly_depends_on_where_the_padding_is(height, width, seed):
+    """Stated tolerance, in the hole: 0.03 on average, 0.15 for 99 % (strided layers see another grid)."""
+    image, mask = draw_photo(height, width, seed) * [1, 1, 0.2], create_mask((height, width), 0.2, seed)
+    answers = []
+    for share in (lambda missing: (0, missing), lambda missing: (missing, 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inference, "_share_padding", share)
+            answers.append(inpaint(GENERATORS[None], image, mask))
+    change = np.abs(answers[0] - answers[1])[mask[..., 0] == 0]
+    assert change.mean() <= 0.03 and np.percentile(change, 99) <= 0.15
+
+
+def test_the_padding_mirrors_photo_and_hole_alike():
+    recorder = Recorder()
+    inpaint(recorder, np.full((128, 100, 3), 0.5, np.float32), draw_mask(128, 100, (50, 90, 20, 10)))
+    (seen,) = recorder.seen
+    assert seen.shape == (128, 128, 4)
+    hole = (seen[..., :3] == 0).all(axis=-1)
+    assert hole[50:70, 14 + 90 : 14 + 100].all() and hole[50:70, 14 + 100 : 14 + 110].all()  # 14 columns of padding
+    assert hole.sum() == 2 * 20 * 10
+
+
+def test_a_small_hole_in_a_large_photo_is_seen_at_full_resolution():
+    image, recorder = draw_photo(1000, 1500), Recorder()
+    inpaint(recorder, image, draw_mask(1000, 1500, (600, 700, 60, 60)))
+    (seen,) = recorder.seen
+    assert seen.shape == (256, 256, 4)
+    np.testing.assert_allclose(seen[0, :, :3], np.maximum(image[502, 602:858], 1 / 255), atol=1e-6)
+
+
+def test_a_hole_larger_than_the_context_is_filled_from_the_whole_photo():
+    recorder, image = Recorder(), np.full((1600, 1200, 3), 0.4, np.float32)
+    filled = inpaint(recorder, image, draw_mask(1600, 1200, (12, 12, 1576, 1176)))  # rim cells keep a part
+    (seen,) = recorder.seen
+    assert seen.shape == (512, 384, 4)
+    assert np.allclose(filled[800, 600], 0.7)
+    colours = seen[..., 0]
+    assert ((colours == 0) | (np.abs(colours - 0.4) < 1e-4)).all()  # no third colour: nothing hidden bleeds in
+
+
+def test_the_rim_of_an_enlarged_answer_joins_the_kept_pixels_and_the_inside_stays():
+    image = np.full((1500, 1500, 3), 0.5, np.float32)
+    for top in range(500, 506):  # wherever the rim falls within an enlarged pixel
+        mask = draw_mask(1500, 1500, (top, 500, 500, 500))
+        filled = inpaint(Recorder(0.7), image, mask)
+        assert np.abs(filled[top, 600:900] - 0.5).max() < 0.06  # 0.2 without the feather
+        assert np.allclose(filled[top + 10 : top + 490, 600:900], 0.7)
+        assert (filled[mask[..., 0] == 1] == 0.5).all()
+
+
+def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window():
+    mask, recorder = draw_mask(1600, 1600, (200, 200, 1200, 1200)), Recorder()
+    edges = np.full((1600, 1600), 0.5)
+    edges[700, 400:1000] = 1
+    inpaint(recorder, draw_photo(1600, 1600), mask, edges)
+    (seen,) = recorder.seen
+    hole = (seen[..., :3] == 0).all(axis=-1)
+    assert (seen[..., 3][hole] == 1).sum() == pytest.approx(600 * 512 / 1600, abs=3)
+    assert set(np.unique(seen[..., 3][hole])) == {0.5, 1}
+
+
+def test_guidance_changes_the_answer_and_comes_with_or_without_a_channel_axis():
+    image, mask = draw_photo(200, 300), draw_mask(200, 300, (50, 50, 100, 100))
+    edges = (np.random.default_rng(0).random((200, 300)) > 0.5).astype(np.float32)
+    guided = inpaint(GENERATORS[None], image, mask, edges)
+    assert np.array_equal(guided, inpaint(GENERATORS[None], image, mask, edges[..., np.newaxis]))
+    assert not np.array_equal(guided, inpaint(GENERATORS[None], image, mask))
+
+
+@settings(max_examples=50, deadline=None)
+@given(mask=masks(longest=2000), size=st.sampled_from((128, 256, 512)))
+def test_windows_cover_every_hole_and_each_holds_its_piece_and_something_kept(mask, size):
+    keep = mask[..., 0] == 1
+    if not keep.any():
+        keep[0, 0] = True
+    covered = keep.copy()
+    for piece, window in plan_windows(keep, size):
+        assert all(w.start <= p.start < p.stop <= w.stop for p, w in zip(piece, window, strict=True))
+        assert all(w.start >= 0 and w.stop <= length for w, length in zip(window, keep.shape, strict=True))
+        assert keep[window].any()
+        assert not keep[piece].all()
+        covered[piece] = True
+    assert covered.all()
+
+
+def test_near_holes_share_a_window_and_far_ones_have_their_own():
+    near = draw_mask(3000, 3000, (1000, 1000, 40, 40), (1000, 1080, 40, 40))[..., 0] == 1
+    far = draw_mask(3000, 3000, (1000, 1000, 40, 40), (1000, 2000, 40, 40))[..., 0] == 1
+    assert len(plan_windows(near, 512)) == 1
+    assert len(plan_windows(far, 512)) == 2
+
+
+def test_a_wire_across_the_photo_is_filled_at_full_resolution_and_a_thick_hole_in_one_piece():
+    wire = draw_mask(2000, 4000, (1000, 0, 8, 4000))[..., 0] == 1
+    windows = [window for _, window in plan_windows(wire, 512)]
+    assert len(windows) > 5 and all(part.stop - part.start <= 512 for window in windows for part in window)
+    thick = draw_mask(2000, 4000, (500, 1000, 1000, 1000))[..., 0] == 1
+    assert len(plan_windows(thick, 512)) == 1
+
+
+def test_a_cut_goes_where_the_hole_is_thin():
+    keep = draw_mask(2000, 4000, (1000, 100, 8, 3800), (850, 1900, 300, 300))[..., 0] == 1  # a wire through a box
+    pieces = [piece for piece, _ in plan_windows(keep, 512)]
+    assert any(rows.start <= 850 and rows.stop >= 1150 and columns.start <= 1900 and columns.stop >= 2200
+               for rows, columns in pieces)  # fmt: skip
+
+
+def test_later_pieces_see_the_answer_of_earlier_ones():
+    recorder = Recorder(0.7)
+    inpaint(recorder, np.full((600, 3000, 3), 0.2, np.float32), draw_mask(600, 3000, (300, 0, 10, 3000)))
+    assert len(recorder.seen) > 3
+    assert not (np.abs(recorder.seen[0][..., 0] - 0.7) < 0.01).any()
+    assert all((np.abs(seen[..., 0] - 0.7) < 0.01).any() for seen in recorder.seen[1:])
+
+
+def test_a_24_megapixel_photo_with_five_holes_takes_under_20_seconds_and_3_gigabytes():
+    code = """
+import json, resource, time
+import inpaint_utils.quiet
+import numpy as np
+from inpaint_utils.inference import inpaint
+from inpaint_utils.models import build_generator
+image = np.random.default_rng(0).random((4000, 6000, 3), np.float32)
+mask = np.ones((4000, 6000, 1), np.float32)
+for top, left, high, wide in ((0, 0, 200, 300), (3700, 5800, 300, 200), (1000, 2000, 900, 700), (2500, 100, 40, 40),
+                              (2000, 4000, 500, 1200)):
+    mask[top:top + high, left:left + wide] = 0
+generator = build_generator(None, 16)
+start = time.perf_counter()
+filled = inpaint(generator, image, mask)
+seconds = time.perf_counter() - start
+same = bool((filled == image)[mask[..., 0] == 1].all())
+gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print(json.dumps([seconds, gigabytes, same, bool(np.isfinite(filled).all())]))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, gigabytes, same, finite = json.loads(run.stdout)
+    assert same and finite
+    assert seconds < 20 and gigabytes < 3, f"{seconds:.1f} s, {gigabytes:.2f} GB"
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "edges", "words"),
+    [
+        (draw_photo(64, 64), np.zeros((64, 64, 1)), None, "removes every pixel"),
+        (draw_photo(64, 64), np.ones((64, 65, 1)), None, "resize the mask"),
+        (draw_photo(64, 64), np.full((64, 64, 1), 0.4), None, "threshold"),
+        (draw_photo(64, 64), draw_mask(64, 64, (0, 0, 9, 9)), np.zeros((64, 60)), r"edges have shape \(64, 60, 1\)"),
+        (draw_photo(900, 900), draw_mask(900, 900, (0, 0, 900, 800)), np.full((900, 900), 0.3), "edges hold the value"),
+        (draw_photo(64, 64) * 255, draw_mask(64, 64, (0, 0, 9, 9)), None, r"within \[0, 1\]"),
+        (draw_photo(64, 64)[..., :2], draw_mask(64, 64, (0, 0, 9, 9)), None, r"\(64, 64, 2\)"),
+        (draw_photo(64, 64)[..., 0], draw_mask(64, 64, (0, 0, 9, 9)), None, r"\(64, 64\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_sentence(image, mask, edges, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        inpaint(GENERATORS[None], image, mask, edges)
+    assert "\n" not in str(caught.value)
+
+
+def test_kept_pixels_never_look_like_a_hole_and_the_hole_is_zero():
+    seen = build_input(np.zeros((64, 64, 3), np.float32), draw_mask(64, 64, (10, 10, 20, 20)))
+    hole = (seen[..., :3] == 0).all(axis=-1)
+    assert hole[10:30, 10:30].all() and hole.sum() == 400
+
+
+def test_a_saved_generator_opens_and_answers_the_same(tmp_path):
+    GENERATORS[None].save(tmp_path / "generator.keras")
+    image, mask = draw_photo(100, 150), draw_mask(100, 150, (20, 20, 40, 40))
+    loaded = load_generator(str(tmp_path / "generator.keras"))
+    np.testing.assert_allclose(inpaint(loaded, image, mask), inpaint(GENERATORS[None], image, mask), atol=1e-6)
+
+
+def test_the_shipped_generator_is_also_found_in_kaggles_input(tmp_path, monkeypatch):
+    (tmp_path / "some-dataset" / "models").mkdir(parents=True)
+    GENERATORS[128].save(tmp_path / "some-dataset" / "models" / inference.GENERATOR_FILE)
+    monkeypatch.setattr(inference, "INPUT_FOLDER", tmp_path)
+    monkeypatch.setattr(inference, "__file__", str(tmp_path / "package" / "inference.py"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert load_generator().input_shape == (None, 128, 128, 4)
+
+
+def test_a_missing_or_damaged_file_or_a_discriminator_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match="notebook 02"):
+        load_generator(tmp_path / "none.keras")
+    (tmp_path / "damaged.keras").write_bytes(b"PK\x03\x04 not really")
+    build_discriminator(128, 4).save(tmp_path / "discriminator.keras")
+    for name, words in (("damaged", "get it again"), ("discriminator", "is it a discriminator")):
+        with pytest.raises(ValueError, match=words) as caught:
+            load_generator(tmp_path / f"{name}.keras")
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,190 @@
+"""The notebooks run on Kaggle's layout with changed parameters, and what is committed of them can be checked."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from inpaint_utils import create_mask, load_image, sample_photos, save_image
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+TINY = ["-p", "epochs", "1", "-p", "base_filters", "4", "-p", "image_size", "128", "-p", "batch_size", "4"]
+
+
+def run_notebooks(*arguments, **environment):
+    """Run notebooks/run.py in a fresh process; returns (exit status, all that it printed)."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "notebooks" / "run.py", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def printed(path):
+    """All text that an executed notebook printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(o.text for c in cells if c.cell_type == "code" for o in c.outputs if o.output_type == "stream")
+
+
+def fingerprint(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def kaggle(tmp_path_factory):
+    """A copy of Kaggle's layout: 12 colour photos and gray twins that are no pictures, so that reading one shows."""
+    root = tmp_path_factory.mktemp("kaggle")
+    images = root / "input" / "landscape-image-colorization" / "landscape Images"
+    (images / "color").mkdir(parents=True)
+    (images / "gray").mkdir()
+    (root / "working").mkdir()
+    for index, photo in enumerate(sample_photos()[::3][:12]):
+        shutil.copy(photo, images / "color" / f"{index}.jpg")
+        (images / "gray" / f"{index}.jpg").write_bytes(b"a gray twin that nobody may open")
+    return root
+
+
+@pytest.fixture(scope="module")
+def kaggle_run(kaggle, tmp_path_factory):
+    before = fingerprint(kaggle / "input")
+    for folder, _, files in os.walk(kaggle / "input"):
+        for path in (Path(folder), *(Path(folder) / name for name in files)):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    environment = {"INPAINT_KAGGLE_FOLDER": str(kaggle), "INPAINT_OUTPUT_FOLDER": str(kaggle / "working")}
+    executed = tmp_path_factory.mktemp("executed")
+    status, text = run_notebooks("-o", executed, *TINY, "-p", "photo_limit", 12, **environment)
+    after = fingerprint(kaggle / "input")
+    for folder, _, _ in os.walk(kaggle / "input"):
+        Path(folder).chmod(0o755)  # so that the temporary folder can be removed
+    return status, text, executed, before == after
+
+
+def test_all_four_notebooks_run_on_kaggles_layout(kaggle, kaggle_run):
+    status, text, executed, input_unchanged = kaggle_run
+    assert status == 0, text
+    assert len(list(executed.glob("*.ipynb"))) == 4
+    assert input_unchanged
+    assert "host: kaggle" in printed(executed / NOTEBOOKS[0].name)
+    assert "photos: color/" in printed(executed / NOTEBOOKS[0].name)
+    working = kaggle / "working"
+    for file in (
+        "01_data_preprocessing/manifest.json",
+        "02_model_training/generator_best.keras",
+        "02_model_training/history.csv",
+        "03_model_finetuning/generator_best.keras",
+        "04_testing_inference/evaluation.csv",
+        "04_testing_inference/examples.png",
+    ):
+        assert (working / file).is_file(), file
+
+
+def test_no_gray_twin_is_read(kaggle, kaggle_run):
+    manifest = json.loads((kaggle / "working" / "01_data_preprocessing" / "manifest.json").read_text())
+    assert len(manifest["records"]) == 12
+    assert not any("gray" in record["file"] for record in manifest["records"])
+    assert not any("not a" in entry["reason"] for entry in manifest["skipped"]), "a gray twin was opened"
+
+
+def test_each_notebook_says_where_its_inputs_come_from(kaggle_run):
+    _, _, executed, _ = kaggle_run
+    assert "prepared by notebook 1" in printed(executed / NOTEBOOKS[1].name)
+    assert "networks: the best of notebook 2" in printed(executed / NOTEBOOKS[2].name)
+    assert "generator: " in printed(executed / NOTEBOOKS[3].name)
+
+
+def test_changed_parameters_arrive(kaggle, kaggle_run):
+    _, _, executed, _ = kaggle_run
+    assert "128 px, 4 filters" in printed(executed / NOTEBOOKS[1].name)
+    rows = (kaggle / "working" / "02_model_training" / "history.csv").read_text().splitlines()
+    assert len(rows) == 2, "one epoch"
+
+
+@pytest.mark.parametrize("start", ["02", "03", "04"])
+def test_each_notebook_runs_alone(start, tmp_path):
+    small = [] if start == "04" else ["-p", "epochs", "1", "-p", "image_size", "128"]
+    small += ["-p", "base_filters", "4"] if start == "02" else ["-p", "photo_limit", "2"] if start == "04" else []
+    status, text = run_notebooks(start, "-o", tmp_path / "executed", "-p", "output_folder", tmp_path / "out", *small)
+    assert status == 0, text
+    assert "prepared now" in printed(next((tmp_path / "executed").glob("*.ipynb")))
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
+    status, text = run_notebooks("02", "-o", tmp_path, "-p", "epoch", "1")
+    assert status == 2
+    assert "no notebook chosen has a parameter 'epoch'" in text and "epochs" in text
+    assert not list(tmp_path.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", "many"), ("l1_weight", "heavy")])
+def test_a_parameter_of_the_wrong_type_is_refused(name, value, tmp_path):
+    status, text = run_notebooks("02", "-o", tmp_path, "-p", name, value)
+    assert status == 2 and f"{name} is '{value}', expected a value of type" in text
+
+
+def test_a_photo_folder_that_is_not_there_stops_with_one_sentence(tmp_path):
+    status, text = run_notebooks("01", "-o", tmp_path, "-p", "photo_folder", tmp_path / "nowhere")
+    assert status == 1
+    assert "which is not a folder: give the folder that holds the photos" in text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_committed_notebooks_hold_outputs_that_are_compared(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells), "every cell was run"
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "in order, from a fresh start"
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    compared = [
+        cell
+        for cell in cells
+        if "nbval-ignore-output" not in cell.metadata.get("tags", [])
+        and any(o.output_type == "stream" and o.text.strip() for o in cell.outputs)
+    ]
+    assert len(compared) >= 5, f"only {len(compared)} cells of {path.name} have text that nbval compares"
+    pictures = [o for o in outputs if "image/jpeg" in o.get("data", {})]
+    assert len(pictures) >= 2
+    assert path.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_notebooks_carry_no_path_of_a_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/Users/"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_every_parameter_is_typed_and_explained(path):
+    cells = nbformat.read(path, as_version=4).cells
+    (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    for line in parameters.source.splitlines():
+        assert line.split("=")[0].count(":") == 1 and "  # " in line, line
+
+
+def test_a_red_square_stays_red_from_file_to_file(tmp_path):
+    """Load, inpaint, save: were BGR and RGB mixed up anywhere, the square would come out blue."""
+    import numpy as np
+    from matplotlib.image import imread, imsave  # reads and writes RGB without OpenCV
+
+    from inpaint_utils import build_generator, inpaint
+
+    photo = np.full((128, 128, 3), 0.5)
+    photo[:, :, 0], photo[:, :, 1:] = 0.8, 0.1
+    imsave(tmp_path / "red.png", photo)
+    image = load_image(tmp_path / "red.png")
+    mask = create_mask(image.shape, coverage=0.2, seed=3)
+    save_image(tmp_path / "filled.png", inpaint(build_generator(128, 4), image, mask))
+    filled = imread(tmp_path / "filled.png")[..., :3]
+    kept = mask[..., 0] == 1
+    np.testing.assert_allclose(filled[kept], np.broadcast_to([0.8, 0.1, 0.1], filled[kept].shape), atol=1 / 255)
+    assert filled[~kept][:, 0].mean() > filled[~kept][:, 2].mean() + 0.3, "the filled part is red, too"

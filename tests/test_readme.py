@@ -1,0 +1,62 @@
+"""The README tells the truth: its code runs as it stands, its links and paths exist."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inpaint_utils import create_mask, load_image, sample_photos
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models" / "README.md"]
+CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+
+
+@pytest.mark.parametrize("code", CODE, ids=[code.split("\n")[0][:40] for code in CODE])
+def test_quick_start_runs_as_it_stands(code, tmp_path, monkeypatch):
+    shutil.copy(sample_photos()[3], tmp_path / "photo.jpg")
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    kept = create_mask((256, 256), coverage=0.2, seed=1)[..., 0] == 1
+    photo, filled = load_image("photo.jpg", size=256), load_image("filled.png")
+    assert filled.shape == photo.shape
+    assert np.abs(filled - photo)[kept].max() <= 0.5 / 255 + 1e-6, "kept pixels are the photo's own"
+    assert np.abs(filled - photo)[~kept].mean() < 0.25, "the hole holds something plausible"
+    assert filled[~kept].mean() > 0.02, "the hole is not black"
+
+
+def test_readme_has_both_quick_starts():
+    assert len(CODE) == 2 and "load_generator" in CODE[0] and "load_model" in CODE[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text)
+    missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_in_backticks_exists(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    paths = [path for path in re.findall(r"`([\w./-]+/[\w./-]*)`", text) if not path.startswith(("/", "outputs"))]
+    known = {path.split("/")[0] for path in ("notebooks/", "inpaint_utils/", "models/", "results/", "docs/", "tests/")}
+    missing = [p for p in paths if p.split("/")[0] in known and not (ROOT / p).exists()]
+    assert not missing
+
+
+def test_make_targets_in_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        if target not in ("and",):
+            assert f"\n{target}:" in makefile
+
+
+def test_ci_runs_the_command_that_the_readme_gives():
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
