@@ -96,6 +96,33 @@ class SaveBest(keras.callbacks.Callback):
         if all(saved):
             self.best, self.best_epoch = value, epoch + 1
 
+    def on_train_end(self, logs=None):
+        if self.best is None:
+            raise RuntimeError(
+                f"No networks were kept: no epoch ended with a finite {self.monitor} and a writable disk. Lower the "
+                'learning rates, set precision to "float32", or free some space, and run again.'
+            )
+
+
+def plan_learning_rate(decay, start, epochs, patience=2, **watched):
+    """The stock callback for one of two ways to lower the learning rate, which moves both networks.
+
+    Args:
+        decay: "plateau" halves the rate after `patience` epochs without improvement; "cosine" lowers it epoch by epoch
+            from `start` towards zero (Loshchilov and Hutter 2016, arXiv 1608.03983, without restarts).
+        start: the generator's rate in the first epoch. epochs: int, of the whole training.
+        watched: monitor and mode of `keras.callbacks.ReduceLROnPlateau`.
+
+    Raises: ValueError for another decay.
+    """
+    if decay == "plateau":
+        return keras.callbacks.ReduceLROnPlateau(patience=patience, factor=0.5, **watched)
+    if decay == "cosine":
+        return keras.callbacks.LearningRateScheduler(
+            lambda epoch, rate: start * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        )
+    raise ValueError(f"learning_rate_decay is {decay!r}, expected 'plateau' or 'cosine'.")
+
 
 class Resume(keras.callbacks.Callback):
     """Make a training survive being killed: started again, it continues as if nothing had happened.

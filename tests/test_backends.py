@@ -35,11 +35,14 @@ def folder(tmp_path_factory):
     for name in names:
         backend, replicas = name.split("_")
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        # Two replicas on one CPU are the tests' stand-in for two GPUs, which know no oneDNN. On some processors its
+        # convolution of an empty batch, a replica's share of too few photos, comes out in the shape of its input.
+        environment["TF_ENABLE_ONEDNN_OPTS"] = "0"
         command = [sys.executable, HERE / "worker.py", "compare", folder, replicas]
         with open(folder / f"{name}.log", "w") as log:
             started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
     for name, process in zip(names, started, strict=True):
-        assert process.wait(timeout=1800) == 0, (folder / f"{name}.log").read_text()
+        assert process.wait(timeout=900) == 0, (folder / f"{name}.log").read_text()
     return folder
 
 
@@ -131,7 +134,7 @@ def trained(tmp_path_factory):
             started.append((log, subprocess.Popen(command, env=environment, stdout=file, stderr=file)))
     try:
         for log, process in started:
-            assert process.wait(timeout=1800) == 0, log.read_text()
+            assert process.wait(timeout=900) == 0, log.read_text()
     finally:
         for _, process in started:
             process.kill()

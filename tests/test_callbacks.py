@@ -14,7 +14,7 @@ import pytest
 from tiny import build_tiny_gan, make_batches, read_weights, same_bits
 
 from inpaint_utils import callbacks, files
-from inpaint_utils.callbacks import Resume, SaveBest, TimeBudget, TrainingMonitor
+from inpaint_utils.callbacks import Resume, SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
 
 VALIDATION = make_batches(4, fixed=True)
 BOTH = ("generator_best.keras", "discriminator_best.keras")
@@ -111,6 +111,32 @@ def test_only_a_smaller_finite_measure_replaces_the_best(tmp_path, monkeypatch, 
 def test_a_measure_that_is_not_in_the_history_is_named(tmp_path):
     with pytest.raises(ValueError, match="SaveBest looks at 'val_hole_l1', but the history has only"):
         build_tiny_gan().fit(make_batches(4), epochs=1, callbacks=[SaveBest(tmp_path)], verbose=0)
+
+
+def test_a_training_that_kept_nothing_says_so_instead_of_ending_quietly(tmp_path):
+    train = make_batches(4)
+    train.photos = np.full(train.photos.shape, np.nan, np.float32)
+    train.draw_sample = lambda place: {
+        "photo": train.photos[0],
+        "mask": np.ones((32, 32, 1), np.float32),
+        "edges": np.ones((32, 32, 1), np.float32),
+    }
+    used = [keras.callbacks.TerminateOnNaN(), SaveBest(tmp_path)]
+    with pytest.raises(RuntimeError, match="No networks were kept: no epoch ended with a finite val_hole_l1"):
+        build_tiny_gan().fit(train, validation_data=train, epochs=2, callbacks=used, verbose=0)
+
+
+def test_cosine_starts_at_the_rate_and_ends_near_zero_and_resumes_by_the_epoch_alone():
+    plan = plan_learning_rate("cosine", 1e-3, epochs=4)
+    rates = [plan.schedule(epoch, 123.0) for epoch in range(4)]
+    assert rates == pytest.approx([1e-3, 0.8536e-3, 0.5e-3, 0.1464e-3], rel=1e-3)
+
+
+def test_plateau_is_keras_own_and_another_plan_is_refused():
+    plan = plan_learning_rate("plateau", 1e-3, epochs=4, patience=3, monitor="loss", mode="min")
+    assert type(plan) is keras.callbacks.ReduceLROnPlateau and (plan.patience, plan.factor) == (3, 0.5)
+    with pytest.raises(ValueError, match="learning_rate_decay is 'linear', expected 'plateau' or 'cosine'"):
+        plan_learning_rate("linear", 1e-3, epochs=4)
 
 
 class Poisoned(type(VALIDATION)):

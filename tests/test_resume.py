@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,27 +15,36 @@ import pytest
 import tiny  # noqa: F401  (its initializer, which the saved networks name)
 from worker import EPOCHS, POINTS
 
-# Not proven on JAX yet: the forked trainings ran into the time-out there. INPAINT_SLOW=1 tries it.
-NO_JAX = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None or "INPAINT_SLOW" not in os.environ,
-    reason="JAX is not installed, or INPAINT_SLOW is not set",
-)
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the trainings are forked")
+NO_JAX = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+KILLED = -getattr(signal, "SIGKILL", 9)
 
 
 @pytest.fixture(scope="module", params=["tensorflow", pytest.param("jax", marks=NO_JAX)])
 def folder(request, tmp_path_factory):
+    """Train once in peace, and beside it once killed at every point in turn, then to the end."""
     folder = tmp_path_factory.mktemp(f"kill_{request.param}")
     environment = {**os.environ, "KERAS_BACKEND": request.param, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, Path(__file__).with_name("worker.py"), "kill", folder]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr
-    said = json.loads((folder / "said.json").read_text())
-    assert [(point, killed, code) for point, killed, code, _ in said] == [
-        ("never", False, 0),
-        *((point, True, 0) for point in POINTS),
-        (None, False, 0),
-    ], done.stderr
+
+    def start(run, point):
+        (folder / run).mkdir(exist_ok=True)
+        command = [sys.executable, Path(__file__).with_name("worker.py"), "train", folder / run, point]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def wait(process, code):
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == code, output
+
+    whole = start("whole", "never")
+    try:
+        left = {}
+        for point in POINTS:
+            wait(start("killed", point), KILLED)
+            left[point] = sorted(path.name for path in (folder / "killed").iterdir())
+        wait(start("killed", "never"), 0)
+        wait(whole, 0)
+    finally:
+        whole.kill()
+    (folder / "left.json").write_text(json.dumps(left))
     return folder
 
 
@@ -66,7 +76,7 @@ def test_the_best_networks_are_those_of_the_uninterrupted_run(folder):
 
 
 def test_a_backup_is_there_after_every_kill_but_the_first_and_gone_at_the_end(folder):
-    *_, last = said = json.loads((folder / "said.json").read_text())
-    backups = ["resume.npz" in names for _, _, _, names in said]
-    assert backups == [False, False, *[True] * (len(POINTS) - 1), False]
-    assert ".part_resume.npz" not in last[3]
+    left = json.loads((folder / "left.json").read_text())
+    assert ["resume.npz" in left[point] for point in POINTS] == [False, *[True] * (len(POINTS) - 1)]
+    names = sorted(path.name for path in (folder / "killed").iterdir())
+    assert "resume.npz" not in names and not [name for name in names if name.startswith(".part_")]

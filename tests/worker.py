@@ -1,6 +1,6 @@
 """Trainings that need a process of their own: another backend, two replicas, or one that gets killed.
 
-python worker.py compare FOLDER REPLICAS, or python worker.py kill FOLDER, with KERAS_BACKEND set.
+python worker.py compare FOLDER REPLICAS, or python worker.py train FOLDER POINT, with KERAS_BACKEND set.
 """
 
 import contextlib
@@ -98,8 +98,8 @@ def compare(folder, replicas):
 EPOCHS, STEPS = 4, 4
 
 
-def train(folder, kill=None):
-    """Train as the notebooks do; `kill` names the point at which the process ends itself by SIGKILL."""
+def train(folder, kill):
+    """Train as the notebooks do; `kill` names the point at which the process ends itself by SIGKILL, or "never"."""
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
     epoch_now = [0]
 
@@ -160,31 +160,9 @@ POINTS = (
 )
 
 
-def kill(folder):
-    """Train once in peace, and once killed at every point; each run is a fork, so that Keras is imported once."""
-    said = []
-    for point in ("never", *POINTS, None):
-        place = folder / ("whole" if point == "never" else "killed")
-        place.mkdir(exist_ok=True)
-        child = os.fork()
-        if child == 0:
-            try:
-                train(place, point)
-                os._exit(0)
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                os._exit(1)
-        status = os.waitpid(child, 0)[1]
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        said.append([point, killed, os.WEXITSTATUS(status), sorted(path.name for path in place.iterdir())])
-    (folder / "said.json").write_text(json.dumps(said))
-
-
 if __name__ == "__main__":
     job, folder = sys.argv[1], Path(sys.argv[2])
     if job == "compare":
         compare(folder, int(sys.argv[3]))
     else:
-        kill(folder)
+        train(folder, sys.argv[3])
