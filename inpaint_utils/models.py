@@ -20,6 +20,7 @@ def build_generator(
     dropout=0.5,
     hole_fill="smooth",
     normalization="instance",
+    upsampling="resize",
     seed=0,
 ):
     """Build the U-Net generator: seven encoder blocks (64→512), seven decoder blocks (512→64), skip connections.
@@ -35,14 +36,16 @@ def build_generator(
 
     Args:
         image_size: int, height and width, a multiple of 128; None for any such size (fully convolutional).
-        base_filters: filters of the first block; 64 gives the full 42 M parameters.
+        base_filters: filters of the first block; 64 gives the full 30 M parameters.
         dropout: share of activations dropped in the first three decoder blocks while training.
         hole_fill: "smooth" or "black".
         normalization: "instance", "batch" or "none".
+        upsampling: how a decoder block doubles the size, "resize" (each pixel twice, then a 3×3 convolution: an even
+            surface stays even, Odena et al. 2016) or "transposed" (the plain form, a 4×4 transposed convolution).
         seed: int, for the initial weights and dropout.
 
     Returns: a `keras.Model` named "generator"; it opens with plain `keras.models.load_model`.
-    Raises: ValueError for an image_size, hole_fill or normalization that is none of these.
+    Raises: ValueError for an image_size, hole_fill, normalization or upsampling that is none of these.
     """
     if image_size is not None and (image_size < SIZE_MULTIPLE or image_size % SIZE_MULTIPLE):
         raise ValueError(
@@ -51,6 +54,8 @@ def build_generator(
         )
     if hole_fill not in ("smooth", "black"):
         raise ValueError(f"hole_fill is {hole_fill!r}, expected 'smooth' or 'black'.")
+    if upsampling not in ("resize", "transposed"):
+        raise ValueError(f"upsampling is {upsampling!r}, expected 'resize' or 'transposed'.")
     make = _Block("generator", normalization, seed)
 
     inputs = keras.Input((image_size, image_size, 4), name="rgb_and_edges")
@@ -71,6 +76,7 @@ def build_generator(
             x,
             base_filters * multiple,
             f"decoder_{level}",
+            upsampling,
             dropout=dropout if level <= 3 else 0,
             normalize=not full_size,
         )
@@ -166,17 +172,18 @@ class _Block:
         )(x)
         return layers.LeakyReLU(0.2, name=f"{self.name}_act_{name}")(self._normalize(x, name, normalize))
 
-    def up(self, x, filters, name, dropout=0.0, normalize=True):
-        """Transposed convolution 4×4 (its stride divides its kernel), normalization, dropout, ReLU."""
-        x = layers.Conv2DTranspose(
-            filters,
-            4,
-            strides=2,
+    def up(self, x, filters, name, upsampling, dropout=0.0, normalize=True):
+        """Twice the size, by resize and convolution 3×3 or transposed convolution 4×4; normalization, dropout, ReLU."""
+        settings = dict(
             padding="same",
             use_bias=not self._normalizes(normalize),
             kernel_initializer=self.initializer(),
             name=f"{self.name}_{name}",
-        )(x)
+        )
+        if upsampling == "resize":
+            x = layers.Conv2D(filters, 3, **settings)(layers.UpSampling2D(2, name=f"{self.name}_resize_{name}")(x))
+        else:  # its stride divides its kernel
+            x = layers.Conv2DTranspose(filters, 4, strides=2, **settings)(x)
         x = self._normalize(x, name, normalize)
         if dropout:
             x = layers.Dropout(dropout, seed=self.next_seed(), name=f"{self.name}_drop_{name}")(x)

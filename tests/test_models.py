@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inpaint_utils import build_discriminator, build_generator
-from inpaint_utils.models import fill_smoothly
+from inpaint_utils.models import _Block, fill_smoothly
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +20,37 @@ def convolutions(model, kind):
 def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filters():
     generator = build_generator()
     encoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "encoder" in layer.name]
-    decoder = convolutions(generator, keras.layers.Conv2DTranspose)
+    decoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "decoder" in layer.name]
     assert [layer.filters for layer in encoder] == [64, 128, 256, 512, 512, 512, 512]
     assert [layer.filters for layer in decoder] == [512, 512, 512, 256, 128, 64, 64]
-    assert all(layer.strides == (2, 2) for layer in encoder + decoder)
+    assert all(layer.strides == (2, 2) for layer in encoder)
+    assert [layer.output.shape[1] for layer in decoder] == [4, 8, 16, 32, 64, 128, 256]
     assert len(convolutions(generator, keras.layers.Dropout)) == 3
-    assert 41e6 < generator.count_params() < 42e6
+    assert 30e6 < generator.count_params() < 31e6
     assert generator.input_shape == (None, 256, 256, 4) and generator.output_shape == (None, 256, 256, 3)
+
+
+def test_the_plain_form_has_transposed_convolutions():
+    generator = build_generator(upsampling="transposed", hole_fill="black")
+    decoder = convolutions(generator, keras.layers.Conv2DTranspose)
+    assert [layer.filters for layer in decoder] == [512, 512, 512, 256, 128, 64, 64]
+    assert all(layer.strides == (2, 2) for layer in decoder)
+    assert 41e6 < generator.count_params() < 42e6
+
+
+def upsampled_surface(upsampling):
+    """The inner part of what three decoder blocks make of an even surface."""
+    x = surface = keras.Input((24, 24, 4))
+    make = _Block("generator", "instance", seed=0)
+    for level in range(3):
+        x = make.up(x, 16, f"decoder_{level}", upsampling, normalize=False)
+    return keras.Model(surface, x).predict_on_batch(np.ones((1, 24, 24, 4), np.float32))[0, 64:-64, 64:-64]
+
+
+def test_resize_keeps_an_even_surface_even_where_transposed_convolutions_make_a_grid():
+    even, grid = upsampled_surface("resize"), upsampled_surface("transposed")
+    assert even.max() > 0 and np.ptp(even, axis=(0, 1)).max() < 1e-6 * even.max()
+    assert np.ptp(grid, axis=(0, 1)).max() > 0.1 * grid.max()
 
 
 def test_every_encoder_block_but_the_innermost_feeds_a_skip_connection(small):
@@ -147,6 +171,7 @@ def test_untrained_smooth_generator_starts_near_its_smooth_fill():
         (dict(image_size=0), "image_size is 0"),
         (dict(image_size=128, hole_fill="gray"), "hole_fill is 'gray'"),
         (dict(image_size=128, normalization="layer"), "normalization is 'layer'"),
+        (dict(image_size=128, upsampling="bilinear"), "upsampling is 'bilinear'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
