@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: notebooks test lint save-notebooks figures bench demo clean
+.PHONY: notebooks test test-extras lint save-notebooks figures bench demo badges clean
 
 # The four notebooks, headless, on the sample photos: executed copies and results in outputs/.
 notebooks: $(VENV)/.installed
@@ -12,6 +12,11 @@ notebooks: $(VENV)/.installed
 # Lint, unit tests, and the committed notebooks run again and compared with their outputs.
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest --nbval tests notebooks
+
+# What make test skips for want of the extras: exports, the page in a real Chromium (its driver must be installed).
+test-extras: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium
+	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -34,6 +39,10 @@ bench: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -e ".[demo]"
 	$(BIN)/python -m inpaint_utils.demo
+
+# Links to Colab and Kaggle, once the project is published: make badges REPOSITORY=owner/name
+badges: $(VENV)/.installed
+	$(BIN)/python tools/add_badges.py $(REPOSITORY)
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -65,21 +65,26 @@ def combine_edges(image, mask, edges=None):
     blind = detect_edges(image, mask)
     if edges is None:
         return blind
+    edges = check_edges(edges, blind.shape)
+    return np.where(check_mask(mask, image.shape) == 1, blind, edges).astype(np.float32)
+
+
+def check_edges(edges, shape):
+    """Edges as (H, W, 1) of that shape; raises ValueError for another size or a value other than 0, 0.5 and 1."""
     edges = np.asarray(edges)
-    if edges.ndim == 2:
-        edges = edges[..., np.newaxis]
-    if edges.shape != blind.shape:
+    edges = edges[..., np.newaxis] if edges.ndim == 2 else edges
+    if edges.shape != shape:
         raise ValueError(
-            f"The edges have shape {edges.shape}, but this image needs {blind.shape}: make them with "
+            f"The edges have shape {edges.shape}, but this image needs {shape}: make them with "
             "detect_edges(image) or draw them at the image's size."
         )
-    allowed = (edges == 0) | (edges == UNKNOWN) | (edges == 1)
-    if not allowed.all():
+    strange = edges[~((edges == 0) | (edges == UNKNOWN) | (edges == 1))]
+    if strange.size:
         raise ValueError(
-            f"The edges hold the value {edges[~allowed][0].item()}, but only 0 (none), 0.5 (unknown) and 1 "
-            "(edge) are allowed: threshold them first."
+            f"The edges hold the value {strange[0].item()}, but only 0 (none), 0.5 (unknown) and 1 (edge) are allowed: "
+            "threshold them first."
         )
-    return np.where(check_mask(mask, image.shape) == 1, blind, edges).astype(np.float32)
+    return edges
 
 
 def _to_luminance(image):

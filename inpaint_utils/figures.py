@@ -105,7 +105,7 @@ def draw_bars_into(place, values, intervals, title, unit):
     place.set_title(title, fontsize=10, color=INK, loc="left")
     place.spines[["top", "right"]].set_visible(False)
     place.legend(fontsize=8, frameon=False, ncols=min(len(methods), 3), loc="upper right")
-    place.set_ylim(0, 1.3 * max(max(row.values()) for row in values.values()))
+    place.set_ylim(0, 1.45 * max(max(row.values()) for row in values.values()))  # room for the legend
 
 
 def draw_histogram(shares, bands):

@@ -6,7 +6,7 @@ import cv2
 import keras
 import numpy as np
 
-from .edges import combine_edges
+from .edges import check_edges, combine_edges
 from .export import EXPORT_ENDINGS, open_exported
 from .folders import INPUT_FOLDER
 from .masks import check_mask
@@ -101,7 +101,7 @@ def inpaint(generator, image, mask, edges=None):
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"The image has shape {image.shape}, expected (height, width, 3): read it with load_image.")
     mask = check_mask(mask, image.shape)
-    edges = _check_edges(edges, mask)
+    edges = None if edges is None else check_edges(edges, mask.shape)  # before any of them is shrunk or left out
     keep = mask[..., 0] == 1
     if not keep.any():
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
@@ -171,22 +171,3 @@ def _missing(length, fixed):
 
 def _share_padding(missing):
     return missing // 2, missing - missing // 2
-
-
-def _check_edges(edges, mask):
-    """Edges as (H, W, 1), checked before any of them is shrunk or left out."""
-    if edges is None:
-        return None
-    edges = np.asarray(edges)
-    edges = edges[..., np.newaxis] if edges.ndim == 2 else edges
-    if edges.shape != mask.shape:
-        raise ValueError(
-            f"The edges have shape {edges.shape}, but this photo needs {mask.shape}: draw them at the photo's size."
-        )
-    strange = edges[~((edges == 0) | (edges == 0.5) | (edges == 1))]
-    if strange.size:
-        raise ValueError(
-            f"The edges hold the value {strange[0].item()}, but only 0 (none), 0.5 (unknown) and 1 (edge) are allowed: "
-            "threshold them first."
-        )
-    return edges

@@ -1,6 +1,7 @@
 """The notebooks run on Kaggle's layout with changed parameters, and what is committed of them can be checked."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import nbformat
 import pytest
 
@@ -108,6 +110,18 @@ def test_changed_parameters_arrive(kaggle, kaggle_run):
     assert "128 px, 4 filters" in printed(executed / NOTEBOOKS[1].name)
     rows = (kaggle / "working" / "02_model_training" / "history.csv").read_text().splitlines()
     assert len(rows) == 2, "one epoch"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_notebooks_run_on_jax(tmp_path):
+    """Training alone, which is what differs; INPAINT_SLOW=1 runs all four (minutes, mostly JAX's compiling)."""
+    chosen = [] if "INPAINT_SLOW" in os.environ else ["02"]
+    small = [*TINY, "-p", "output_folder", tmp_path / "out", *([] if chosen else ["-p", "photo_limit", "12"])]
+    status, text = run_notebooks(*chosen, "-o", tmp_path / "executed", *small, KERAS_BACKEND="jax")
+    assert status == 0, text
+    assert "jax on CPU" in printed(tmp_path / "executed" / NOTEBOOKS[1].name)
+    opened = keras.models.load_model(tmp_path / "out" / "02_model_training" / "generator_best.keras", compile=False)
+    assert keras.backend.backend() == "tensorflow" and opened.output_shape == (None, None, None, 3)
 
 
 @pytest.mark.parametrize("start", ["02", "03", "04"])

@@ -1,9 +1,11 @@
 """The README tells the truth: its code runs as it stands, its links and paths exist."""
 
+import importlib.util
 import re
 import shutil
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -60,3 +62,24 @@ def test_make_targets_in_the_readme_exist():
 def test_ci_runs_the_command_that_the_readme_gives():
     assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_badges_lead_to_the_notebooks_and_are_replaced_not_repeated(tmp_path, monkeypatch):
+    place = ROOT / "tools" / "add_badges.py"
+    tool = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("add_badges", place))
+    spec.loader.exec_module(tool)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    for repository in ("first/place", "someone/landscapes"):
+        tool.main([repository])
+    for path in sorted((tmp_path / "notebooks").glob("[0-9]*.ipynb")):
+        before = nbformat.read(ROOT / "notebooks" / path.name, as_version=4).cells
+        after = nbformat.read(path, as_version=4).cells
+        assert after[1:] == before[1:] and "first/place" not in after[0].source
+        address = f"/someone/landscapes/blob/main/notebooks/{path.name})"
+        assert f"https://colab.research.google.com/github{address}" in after[0].source
+        assert f"https://kaggle.com/kernels/welcome?src=https://github.com{address}" in after[0].source
+    assert (tmp_path / "README.md").read_text(encoding="utf-8").count("colab-badge.svg") == 1
+    with pytest.raises(SystemExit):
+        tool.main(["not a repository"])

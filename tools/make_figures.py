@@ -1,26 +1,33 @@
-"""Draw every figure of results/ and rewrite the README's number table, from run files, weights and sample photos.
+"""Draw every figure of results/ and rewrite the number tables of README and docs, from run files, weights and photos.
 
     python tools/make_figures.py
 
 Nothing is measured here: numbers come from models/runs/, pictures are the shipped generator's answers on the sample
-photos. Running it twice changes nothing.
+photos. A table stands between <!-- numbers NAME --> and <!-- /numbers -->. Running it twice
+changes nothing.
 """
 
 import csv
+import hashlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import numpy as np
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
 from inpaint_utils.evaluation import telea_fill
-from inpaint_utils.files import write_atomically
+from inpaint_utils.files import format_csv, write_atomically
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS, RESULTS = ROOT / "models" / "runs", ROOT / "results"
+MODELS, RESULTS = ROOT / "models", ROOT / "results"
+RUNS, STUDY = MODELS / "runs", MODELS / "runs" / "study"
+PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/ARCHITECTURE.md")
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
+ARMS = ("unbalanced", "balanced")
+FAILURES = (0, 16, 24)
 EXAMPLES = {"easy": (16, 35), "medium": (2, 31), "hard": (12, 0)}
 
 
@@ -29,11 +36,14 @@ def main():
     photos = [load_image(path, size=256) for path in sample_photos()]
     draw_examples(generator, photos)
     draw_outputs(generator, photos)
+    draw_failures(generator, photos)
     draw_banner(generator, photos)
-    table = json.loads((RUNS / "evaluation.json").read_text(encoding="utf-8"))
-    draw_difficulties(table["table"])
+    draw_difficulties(read_run(RUNS / "evaluation.json")["table"])
     draw_history()
-    write_readme_table(table)
+    draw_study()
+    for page in PAGES:
+        path = ROOT / page
+        write_atomically(path, fill_in_numbers(path.read_text(encoding="utf-8")))
 
 
 def fill_example(generator, image, difficulty, kind, seed):
@@ -72,8 +82,18 @@ def draw_banner(generator, photos):
     figures.save_figure(figure, RESULTS / "banner.jpg", dpi=100)
 
 
+def draw_failures(generator, photos):
+    """What it cannot do: a large box over what only knowledge of the scene could bring back."""
+    rows = []
+    for place in FAILURES:
+        mask = create_mask(photos[place].shape, difficulty="hard", kind="box", seed=[13, place])
+        rows.append([photos[place] * mask, inpaint(generator, photos[place], mask), photos[place]])
+    figure = figures.draw_pictures(rows, ["hard box hole", "filled, blind", "photo"])
+    figures.save_figure(figure, RESULTS / "failures.jpg", dpi=100)
+
+
 def draw_difficulties(table):
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
     for place, kind in zip(figure.subplots(1, 2, sharey=True), ("brush", "box"), strict=True):
         values, intervals = figures.select_measure(table, "hole_psnr", kind)
         figures.draw_bars_into(place, values, intervals, f"Inside {kind} holes (higher is better)", "hole PSNR, dB")
@@ -83,26 +103,190 @@ def draw_difficulties(table):
 def draw_history():
     """Losses and duty cycle of the training behind the shipped weights."""
     for path in sorted(RUNS.glob("*_history.csv")):
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
         figure = Figure(figsize=(9.6, 2.6), layout="constrained")
-        figures.draw_curves(figure, rows)
+        figures.draw_curves(figure, read_history(path))
         figures.save_figure(figure, RESULTS / f"{path.stem}.png")
 
 
-def write_readme_table(run):
-    """Blind and guided hole PSNR and whole-picture accuracy, between the README's two markers."""
-    cells = [(kind, level) for kind in run["settings"]["kinds"] for level in run["settings"]["difficulties"]]
-    head = [f"{kind} {level}" for kind, level in cells]
-    lines = ["| hole PSNR, dB | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
-    names = dict.fromkeys((row["fill"], row["mode"]) for row in run["table"])
-    for fill, mode in names:
-        found = {(r["kind"], r["difficulty"]): r for r in run["table"] if (r["fill"], r["mode"]) == (fill, mode)}
+def draw_study():
+    """Unbalanced against balanced training: every seed a line, one panel a measure."""
+    panels = {
+        "generator_loss": "generator loss",
+        "adversarial": "adversarial part of it",
+        "discriminator_loss": "discriminator loss",
+        "duty": "duty cycle",
+        "val_hole_l1": "validation: mean error in the hole",
+    }
+    figure = Figure(figsize=(14, 2.9), layout="constrained")
+    axes = figure.subplots(1, len(panels))
+    for place, (measure, title) in zip(axes, panels.items(), strict=True):
+        for arm, colour in zip(ARMS, figures.COLOURS, strict=False):
+            for number, name in enumerate(list_seeds(arm)):
+                rows = read_history(STUDY / f"{name}.csv")
+                label = arm if number == 0 else None
+                epochs, values = [row["epoch"] for row in rows], [row[measure] for row in rows]
+                place.plot(epochs, values, color=colour, linewidth=1.2, label=label)
+        place.set_title(title, fontsize=9, color=figures.INK, loc="left")
+        place.set_xlabel("epoch", fontsize=8)
+        place.tick_params(labelsize=7)
+        place.spines[["top", "right"]].set_visible(False)
+    axes[2].axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
+    axes[0].legend(fontsize=7, frameon=False)
+    figures.save_figure(figure, RESULTS / "training_comparison.png")
+    names = [name for arm in ARMS for name in list_seeds(arm)]
+    rows = [{"run": name, **row} for name in names for row in read_history(STUDY / f"{name}.csv")]
+    write_atomically(RESULTS / "training_comparison.csv", format_csv(rows))
+    settings = {name: read_run(STUDY / f"{name}.json")["settings"] for name in names}
+    write_atomically(RESULTS / "training_comparison.json", json.dumps(settings, indent=1) + "\n")
+
+
+def read_run(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_history(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def list_seeds(arm):
+    return [path.stem for path in sorted(STUDY.glob(f"{arm}_[0-9].json"))]
+
+
+def fill_in_numbers(text):
+    """A page's text with every table between its markers made anew from the run files."""
+
+    def make_block(found):
+        name = found.group(1)
+        return f"<!-- numbers {name} -->\n{TABLES[name]()}\n<!-- /numbers -->"
+
+    return re.sub(r"<!-- numbers (\w+) -->.*?<!-- /numbers -->", make_block, text, flags=re.S)
+
+
+def make_table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def tabulate(measure, digits, run="evaluation", interval=False):
+    """One measure of an evaluation: a row for each fill and mode, a column for each kind and difficulty of mask."""
+    found = read_run(RUNS / f"{run}.json")
+    cells = list(dict.fromkeys((row["kind"], row["difficulty"]) for row in found["table"]))
+    lines = []
+    for fill, mode in dict.fromkeys((row["fill"], row["mode"]) for row in found["table"]):
+        row = {(r["kind"], r["difficulty"]): r for r in found["table"] if (r["fill"], r["mode"]) == (fill, mode)}
         name = f"**{fill}, {mode}**" if fill == "generator" else fill
-        lines.append(f"| {name} | " + " | ".join(f"{found[cell]['hole_psnr']:.2f}" for cell in cells) + " |")
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = "<!-- numbers -->\n" + "\n".join(lines) + "\n<!-- /numbers -->"
-    write_atomically(ROOT / "README.md", re.sub(r"<!-- numbers -->.*<!-- /numbers -->", block, text, flags=re.S))
+        values = [f"{row[cell][measure]:.{digits}f}" for cell in cells]
+        if interval:
+            ends = [(row[cell][f"{measure}_low"], row[cell][f"{measure}_high"]) for cell in cells]
+            values = [f"{v} ({a:.{digits}f}–{b:.{digits}f})" for v, (a, b) in zip(values, ends, strict=True)]
+        lines.append([name, *values])
+    title = f"{measure.replace('_', ' ').replace('psnr', 'PSNR').replace('ssim', 'SSIM')}"
+    unit = {"hole_psnr": ", dB", "psnr": ", dB"}.get(measure, ", %" if "accuracy" in measure else "")
+    return make_table([title + unit, *(f"{kind} {level}" for kind, level in cells)], lines)
+
+
+def tabulate_gains():
+    """Generator against the best classical row, and guided against blind, picture by picture with 95 % intervals."""
+    with open(RUNS / "evaluation_pictures.csv", newline="", encoding="utf-8") as file:
+        pictures = list(csv.DictReader(file))
+    by = {}
+    for row in pictures:
+        by.setdefault((row["kind"], row["difficulty"]), {}).setdefault((row["fill"], row["mode"]), []).append(
+            float(row["hole_psnr"])
+        )
+    gains = {"blind − best classical row": [], "guided − blind": []}
+    for fills in by.values():
+        classical = max((v for (fill, _), v in fills.items() if fill != "generator"), key=np.mean)
+        blind, guided = fills["generator", "blind"], fills["generator", "guided"]
+        for name, (ours, other) in zip(gains, ((blind, classical), (guided, blind)), strict=True):
+            difference = np.array(ours) - np.array(other)
+            rng = np.random.default_rng(0)
+            means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(1000)]
+            low, high = np.quantile(means, [0.025, 0.975])
+            gains[name].append(f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})")
+    head = ["hole PSNR, dB", *(f"{kind} {level}" for kind, level in by)]
+    return make_table(head, [[name, *cells] for name, cells in gains.items()])
+
+
+def tabulate_original():
+    """The original's protocol: 1 − MAE over the whole picture, edges of the complete photo, brush masks."""
+    table = [row for row in read_run(RUNS / "evaluation.json")["table"] if row["kind"] == "brush"]
+    levels = list(dict.fromkeys(row["difficulty"] for row in table))
+
+    def line(name, fill, mode, measure):
+        found = {row["difficulty"]: row for row in table if (row["fill"], row["mode"]) == (fill, mode)}
+        return [name, *(f"{found[level][measure]:.2f}" for level in levels)]
+
+    lines = [
+        line("**generator, guided, filled**", "generator", "guided", "accuracy_filled"),
+        line("generator, guided, raw", "generator", "guided", "accuracy_raw"),
+        line("generator, blind, filled", "generator", "blind", "accuracy_filled"),
+        line("Telea", "Telea", "blind", "accuracy_filled"),
+        line("mean colour", "mean colour", "blind", "accuracy_filled"),
+    ]
+    return make_table(["accuracy (1 − MAE), whole picture, %", *levels], lines)
+
+
+def tabulate_arms():
+    """The study's arms over their seeds: last epoch and test photos, mean and range."""
+    lines = []
+    for arm in ARMS:
+        names = list_seeds(arm)
+        histories = [read_history(STUDY / f"{name}.csv") for name in names]
+        cells = [arm, len(names)]
+        for measure, digits in (("discriminator_loss", 3), ("duty", 2), ("adversarial", 2)):
+            cells.append(describe([rows[-1][measure] for rows in histories], digits))
+        cells.append(describe([min(row["val_hole_l1"] for row in rows) for rows in histories], 4))
+        for kind in ("brush", "box"):
+            cells.append(describe([read_psnr(name, kind) for name in names], 2))
+        lines.append(cells)
+    head = ["training", "seeds", "D loss", "duty cycle", "adversarial loss", "best validation hole error"]
+    return make_table([*head, "test hole PSNR, brush, dB", "box, dB"], lines)
+
+
+def tabulate_ablations():
+    """One change each from the reference run, same seed, photos, masks and epochs."""
+    lines = []
+    for name, text in read_run(STUDY / "settings.json")["ablations"].items():
+        if (STUDY / f"{name}.json").is_file():
+            rows = read_history(STUDY / f"{name}.csv")
+            seconds = np.median([row["seconds"] for row in rows])
+            cells = [f"{read_psnr(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
+            lines.append([text, f"{min(row['val_hole_l1'] for row in rows):.4f}", *cells, f"{seconds:.0f}"])
+    head = ["run", "best validation hole error", "brush, blind, dB", "guided", "box, blind, dB", "guided", "s an epoch"]
+    return make_table(head, lines)
+
+
+def read_psnr(name, kind, mode="blind"):
+    """A study run's hole PSNR on the test photos, mean over the three difficulties."""
+    table = read_run(STUDY / f"{name}.json")["evaluation"]["table"]
+    return float(np.mean([row["hole_psnr"] for row in table if (row["kind"], row["mode"]) == (kind, mode)]))
+
+
+def describe(values, digits):
+    return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def describe_weights():
+    path = MODELS / "inpainting_generator_best.keras"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"`{path.name}`: {path.stat().st_size / 1e6:.1f} MB, sha256 `{digest}`"
+
+
+TABLES = {
+    "hole_psnr": partial(tabulate, "hole_psnr", 2),
+    "hole_psnr_intervals": partial(tabulate, "hole_psnr", 2, interval=True),
+    "hole_accuracy": partial(tabulate, "hole_accuracy", 2),
+    "ssim": partial(tabulate, "ssim", 3),
+    "closer_psnr": partial(tabulate, "hole_psnr", 2, run="closer_look"),
+    "closer_distance": partial(tabulate, "feature_distance", 3, run="closer_look", interval=True),
+    "gains": tabulate_gains,
+    "original": tabulate_original,
+    "arms": tabulate_arms,
+    "ablations": tabulate_ablations,
+    "weights": describe_weights,
+}
 
 
 if __name__ == "__main__":

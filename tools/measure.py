@@ -2,17 +2,26 @@
 
 python tools/measure.py PHOTO_FOLDER                        the shipped generator, into models/runs/
 python tools/measure.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
+python tools/measure.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
 """
 
 import argparse
 import json
+import os
 import platform
 import time
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos, prepare_photos
-from inpaint_utils.evaluation import biharmonic_fill, check_disjoint, mean_fill, navier_stokes_fill, telea_fill
+from inpaint_utils.evaluation import (
+    biharmonic_fill,
+    check_disjoint,
+    mean_fill,
+    navier_stokes_fill,
+    patch_fill,
+    telea_fill,
+)
 from inpaint_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +35,12 @@ def main(arguments=None):
     parser.add_argument("--prepared", type=Path, default=ROOT / "outputs" / "test_photos", help="where they are kept")
     parser.add_argument("--count", type=int, help="measure the first so many photos")
     parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--biharmonic", action="store_true", help="a row for it, too: about a second a picture")
+    parser.add_argument("--name", default="evaluation", help="of the files written")
+    parser.add_argument(
+        "--slow",
+        action="store_true",
+        help="biharmonic and PatchMatch, too: seconds a picture, needs the extra benchmark",
+    )
     parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds the feature distance')
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
     options = parser.parse_args(arguments)
@@ -38,16 +52,21 @@ def main(arguments=None):
     if options.trained_on:
         check_disjoint(photos, open_photos(options.trained_on))
     fills = {"mean colour": mean_fill, "Telea": telea_fill, "Navier–Stokes": navier_stokes_fill}
-    if options.biharmonic:
-        fills["biharmonic"] = biharmonic_fill
+    if options.slow:
+        fills |= {"biharmonic": biharmonic_fill, "PatchMatch": patch_fill}
     fills["generator"] = load_generator(options.generator)
     perceptual = build_perceptual(options.vgg19) if options.vgg19 else None
     started = time.perf_counter()
     result = evaluate(fills, photos.images, count=options.count, perceptual=perceptual)
-    result.write(options.output)
+    result.write(options.output, options.name)
     minutes = round((time.perf_counter() - started) / 60, 1)
-    machine = {"minutes": minutes, "processor": platform.machine(), "photo_folder": options.photos.name}
-    write_atomically(options.output / "evaluation_machine.json", json.dumps(machine, indent=1) + "\n")
+    machine = {
+        "minutes": minutes,
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "photo_folder": options.photos.name,
+    }
+    write_atomically(options.output / f"{options.name}_machine.json", json.dumps(machine, indent=1) + "\n")
     print(result.to_markdown())
 
 
