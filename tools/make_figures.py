@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
 RUNS, STUDY = MODELS / "runs", MODELS / "runs" / "study"
-PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/ARCHITECTURE.md")
+PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/USE_IT.md")
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
 ARMS = ("unbalanced", "balanced")
 FAILURES = (0, 16, 24)
@@ -144,9 +144,13 @@ def read_run(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_history(path):
+def read_rows(path):
     with open(path, newline="", encoding="utf-8") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
+
+
+def read_history(path):
+    return [{k: float(v) for k, v in row.items() if v} for row in read_rows(path)]
 
 
 def list_seeds(arm):
@@ -188,10 +192,8 @@ def tabulate(measure, digits, run="evaluation", interval=False):
 
 def tabulate_gains():
     """Generator against the best classical row, and guided against blind, picture by picture with 95 % intervals."""
-    with open(RUNS / "evaluation_pictures.csv", newline="", encoding="utf-8") as file:
-        pictures = list(csv.DictReader(file))
     by = {}
-    for row in pictures:
+    for row in read_rows(RUNS / "evaluation_pictures.csv"):
         by.setdefault((row["kind"], row["difficulty"]), {}).setdefault((row["fill"], row["mode"]), []).append(
             float(row["hole_psnr"])
         )
@@ -268,6 +270,23 @@ def describe(values, digits):
     return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
+def tabulate_speed():
+    """Milliseconds of one 256×256 picture by every path, best of its rounds."""
+    runs = {"64 filters": read_rows(RUNS / "inference_64.csv"), "the one that ships": read_rows(RUNS / "inference.csv")}
+    lines = []
+    for rows in zip(*runs.values(), strict=True):
+        lines.append([rows[0]["path"]])
+        for row in rows:
+            lines[-1] += [
+                row["best_ms"],
+                row["times_faster_than_predict"],
+                row["times_the_limit"],
+                row["max_difference"],
+            ]
+    head = [f"{name}: {text}" for name in runs for text in ("ms", "× predict", "× limit", "largest difference")]
+    return make_table(["path", *head], lines)
+
+
 def describe_weights():
     path = MODELS / "inpainting_generator_best.keras"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -285,6 +304,7 @@ TABLES = {
     "original": tabulate_original,
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
+    "speed": tabulate_speed,
     "weights": describe_weights,
 }
 
