@@ -130,6 +130,8 @@ def draw_study():
         place.set_xlabel("epoch", fontsize=8)
         place.tick_params(labelsize=7)
         place.spines[["top", "right"]].set_visible(False)
+        if measure == "duty":
+            place.set_ylim(0, 1.05)
     axes[2].axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
     axes[0].legend(fontsize=7, frameon=False)
     figures.save_figure(figure, RESULTS / "training_comparison.png")
