@@ -3,8 +3,7 @@
     python tools/make_figures.py
 
 Nothing is measured here: numbers come from models/runs/, pictures are the shipped generator's answers on the sample
-photos. A table stands between <!-- numbers NAME --> and <!-- /numbers -->. Running it twice
-changes nothing.
+photos. A table stands between <!-- numbers NAME --> and <!-- /numbers -->. Running it twice changes nothing.
 """
 
 import csv
