@@ -11,7 +11,7 @@ import numpy as np
 
 from .folders import INPUT_FOLDER, KAGGLE_FOLDER, find_output_folder
 from .inference import find_generator, load_generator
-from .models import build_discriminator, build_generator
+from .models import build_discriminator, build_generator, change_precision
 from .photos import find_photos, open_photos, prepare_photos, sample_photos
 
 DATASETS = (  # landscape photo datasets on Kaggle, and where their photos lie
@@ -108,20 +108,24 @@ def open_or_prepare(folder, image_size, seed):
 def open_networks(folder, seed):
     """Generator and discriminator to fine-tune: notebook 2's best, else the shipped generator and a new discriminator.
 
-    Says which. Args: folder: as in `choose_output_folder`. seed: of a new network's weights.
+    Says which. They compute in the precision that `set_up_devices` settled. Args: folder: as in
+    `choose_output_folder`. seed: of a new network's weights.
     """
     path = find_output("02_model_training", "generator_best.keras", folder)
+    discriminator = None
     if path is not None:
+        generator = load_generator(path)
         discriminator = keras.models.load_model(path.with_name("discriminator_best.keras"), compile=False)
         print("networks: the best of notebook 2")
-        return load_generator(path), discriminator
-    if find_generator() is not None:
+    elif find_generator() is not None:
         generator = load_generator()
         print("networks: the generator that ships with the project, a new discriminator")
     else:
         generator = build_generator(None, 16, seed=seed)
         print("networks: new and untrained, because notebook 2 has not run and no generator ships")
-    return generator, build_discriminator(None, 16, seed=seed + 1)
+    networks = generator, discriminator or build_discriminator(None, 16, seed=seed + 1)
+    policy = keras.config.dtype_policy().name
+    return networks if policy == "float32" else tuple(change_precision(network, policy) for network in networks)
 
 
 def open_tested_generator(path, folder):

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import zipfile
 from pathlib import Path
 
 
@@ -25,7 +26,10 @@ def write_atomically(path, content):
 
 
 def save_model(model, path):
-    """Write a Keras model as a `.keras` file in one piece.
+    """Write a Keras model as a `.keras` file in one piece; a mixed-precision one as float32, which runs anywhere.
+
+    Its weights are float32 in either case. Saved as it is, a model trained in float16 would compute in float16 wherever
+    it is opened: slow on a CPU, and less exact.
 
     Args:
         model: any Keras model. path: file name ending in `.keras`; its folder is created.
@@ -37,9 +41,24 @@ def save_model(model, path):
     part = path.with_name(f".part_{path.name}")
     try:
         model.save(part)
+        if "mixed_" in zipfile.ZipFile(part).read("config.json").decode():
+            part.write_bytes(_name_float32(part))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _name_float32(path):
+    """The bytes of a `.keras` file with "float32" in place of its mixed-precision policies."""
+    rewritten = io.BytesIO()
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(rewritten, "w") as target:
+        for part in source.infolist():
+            content = source.read(part)
+            if part.filename == "config.json":
+                for policy in (b"mixed_float16", b"mixed_bfloat16"):
+                    content = content.replace(b'"%s"' % policy, b'"float32"')
+            target.writestr(part, content)
+    return rewritten.getvalue()
 
 
 def format_csv(rows):

@@ -11,6 +11,7 @@ SIZE_MULTIPLE = 2 ** len(ENCODER)  # seven halvings: height and width must be mu
 # trust = weight times 1 / 2 / 4 / 16: hard brush 17.1 / 18.1 / 18.6 / 18.9 dB, hard box 14.4 / 14.8 / 15.0 / 15.2 dB;
 # Telea 18.4 and 14.9 dB.
 FULL_TRUST = 16
+FLOAT32_LAYERS = ("fill_", "generator_change", "discriminator_logits")  # and "raw": in every precision
 NORMALIZATIONS = ("instance", "batch", "none")
 
 
@@ -97,7 +98,8 @@ def fill_smoothly(rgb, keep):
 
     Pull: average colour and weight over ever larger cells. Push: from the coarsest cell down, a cell takes its own
     average where it holds enough kept pixels, and what the cell above has where it does not.
-    Gortler et al. 1996, "The Lumigraph", section 3.4.2.
+    Gortler et al. 1996, "The Lumigraph", section 3.4.2. In float32 whatever the precision of the network: half of it
+    would leave bands in a smooth sky.
 
     Args:
         rgb: (B, H, W, 3), 0 in the hole. keep: (B, H, W, 1), 1 kept, 0 hole.
@@ -105,15 +107,18 @@ def fill_smoothly(rgb, keep):
     Returns: (B, H, W, 3); a picture without a single kept pixel comes back black.
     """
     colours, weights = [rgb * keep], [keep]
-    for _ in range(len(ENCODER)):
-        colours.append(layers.AveragePooling2D(2)(colours[-1]))
-        weights.append(layers.AveragePooling2D(2)(weights[-1]))
+    for level in range(1, len(ENCODER) + 1):
+        colours.append(layers.AveragePooling2D(2, dtype="float32", name=f"fill_colour_{level}")(colours[-1]))
+        weights.append(layers.AveragePooling2D(2, dtype="float32", name=f"fill_weight_{level}")(weights[-1]))
     whole = [ops.mean(part, axis=(1, 2), keepdims=True) for part in (colours[0], weights[0])]
     filled = whole[0] / (whole[1] + 1e-7)
     for level, (colour, weight) in enumerate(zip(reversed(colours), reversed(weights), strict=True)):
         if level:
             # Nearest, then a 3×3 mean: all but bilinear, which Keras cannot resize to a size unknown when traced.
-            filled = layers.AveragePooling2D(3, strides=1, padding="same")(layers.UpSampling2D(2)(filled))
+            filled = layers.UpSampling2D(2, dtype="float32", name=f"fill_resize_{level}")(filled)
+            filled = layers.AveragePooling2D(3, strides=1, padding="same", dtype="float32", name=f"fill_mean_{level}")(
+                filled
+            )
         trust = ops.minimum(weight * FULL_TRUST, 1.0)
         filled = trust * colour / (weight + 1e-7) + (1 - trust) * filled
     return filled
@@ -139,6 +144,28 @@ def build_discriminator(image_size=256, base_filters=64, normalization="instance
     x = layers.ZeroPadding2D(1, name="discriminator_pad_logits")(x)
     logits = layers.Conv2D(1, 4, kernel_initializer=make.initializer(), dtype="float32", name="discriminator_logits")(x)
     return keras.Model(image, logits, name="discriminator")
+
+
+def change_precision(network, policy):
+    """A copy of one of the two networks that computes in another precision, with the same float32 weights.
+
+    The smooth fill and the outputs stay in float32, as when the network is built in that precision.
+
+    Args:
+        network: from `build_generator` or `build_discriminator`, or such a one from a file.
+        policy: "float32", "mixed_float16" or "mixed_bfloat16".
+    """
+
+    def clone(layer):
+        config = layer.get_config()
+        if isinstance(layer, layers.Layer):  # and not one of the operations between them, which have no precision
+            exact = layer.name == "raw" or layer.name.startswith(FLOAT32_LAYERS)
+            config["dtype"] = "float32" if exact else policy
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(network, clone_function=clone)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 class _Block:

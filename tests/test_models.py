@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from inpaint_utils import build_discriminator, build_generator
-from inpaint_utils.models import _Block, fill_smoothly
+from inpaint_utils.files import save_model
+from inpaint_utils.models import _Block, change_precision, fill_smoothly
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +178,43 @@ def test_untrained_smooth_generator_starts_near_its_smooth_fill():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         build_generator(base_filters=4, **arguments)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_the_smooth_fill_is_exact_in_mixed_precision(small, policy):
+    mixed = change_precision(small, policy)
+    assert mixed.get_layer("generator_encoder_2").compute_dtype == policy.removeprefix("mixed_")
+    change = mixed.get_layer("generator_change")
+    change.set_weights([np.zeros_like(weights) for weights in change.get_weights()])  # leaves the fill as it is
+    photo = np.random.default_rng(0).uniform(0.2, 0.8, (1, 128, 128, 3)).astype("float32")
+    keep = np.ones((1, 128, 128, 1), "float32")
+    keep[:, 30:90, 40:100] = 0
+    raw = mixed.predict_on_batch(np.concatenate([photo * keep, keep], axis=-1))
+    np.testing.assert_allclose(raw, fill_smoothly(photo * keep, keep), atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [build_generator, build_discriminator])
+def test_changing_the_precision_gives_what_building_in_it_gives(build):
+    plain = build(None, 4)
+    mixed = change_precision(plain, "mixed_bfloat16")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        built = build(None, 4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {layer.name: layer.compute_dtype for layer in mixed.layers if layer.weights} == {
+        layer.name: layer.compute_dtype for layer in built.layers if layer.weights
+    }
+    image = np.random.default_rng(0).random((1, 128, 128, plain.input_shape[-1]), np.float32)
+    np.testing.assert_array_equal(mixed.predict_on_batch(image), built.predict_on_batch(image))  # the same seed
+    back = change_precision(mixed, "float32")
+    np.testing.assert_array_equal(back.predict_on_batch(image), plain.predict_on_batch(image))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_network_trained_in_half_precision_is_saved_as_one_that_runs_in_float32(small, policy, tmp_path):
+    save_model(change_precision(small, policy), tmp_path / "generator.keras")
+    opened = keras.models.load_model(tmp_path / "generator.keras", compile=False)
+    assert {layer.compute_dtype for layer in opened.layers if layer.weights} == {"float32"}
+    image = np.random.default_rng(0).random((1, 128, 128, 4), np.float32)
+    np.testing.assert_array_equal(opened.predict_on_batch(image), small.predict_on_batch(image))
