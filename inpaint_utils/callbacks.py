@@ -13,7 +13,7 @@ from .figures import draw_training, save_figure, show_live
 from .files import format_csv, save_model, write_atomically
 
 # What the callbacks count: all that a resumed training needs of them.
-COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows")
+COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
 
 
 class TrainingMonitor(keras.callbacks.Callback):

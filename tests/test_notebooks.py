@@ -133,6 +133,27 @@ def test_each_notebook_runs_alone(start, tmp_path):
     assert "prepared now" in printed(next((tmp_path / "executed").glob("*.ipynb")))
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_opened_without_the_project_fetches_it_or_says_what_to_do(path, tmp_path, monkeypatch):
+    cells = nbformat.read(path, as_version=4).cells
+    code = next(cell.source for cell in cells if "repository =" in cell.source)
+    published = tmp_path / "published"
+    shutil.copytree(ROOT / "inpaint_utils", published / "inpaint_utils", ignore=shutil.ignore_patterns("*.jpg"))
+    for command in ("init --quiet", "add .", "-c user.name=a -c user.email=a@b commit --quiet -m all"):
+        subprocess.run(["git", "-C", published, *command.split()], check=True)
+    (tmp_path / "alone" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "alone" / "inside")
+    monkeypatch.setenv("INPAINT_KAGGLE_FOLDER", str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with monkeypatch.context() as patched, pytest.raises(ModuleNotFoundError, match="put the project's folder beside"):
+        patched.setattr(importlib.util, "find_spec", lambda name: None)  # not installed
+        exec(code, {})
+    for _ in range(2):  # opened again, it finds what it fetched
+        exec(code.replace('repository = ""', f'repository = "file://{published}"'), {})
+        assert sys.path[0] == str(Path.cwd() / "inpainting")
+    assert (Path.cwd() / "inpainting" / "inpaint_utils" / "__init__.py").is_file()
+
+
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
     status, text = run_notebooks("02", "-o", tmp_path, "-p", "epoch", "1")
     assert status == 2

@@ -71,15 +71,21 @@ def test_badges_lead_to_the_notebooks_and_are_replaced_not_repeated(tmp_path, mo
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "README.md", tmp_path)
     monkeypatch.setattr(tool, "ROOT", tmp_path)
-    for repository in ("first/place", "someone/landscapes"):
+    for repository in ("first/place", "none", "someone/landscapes"):
         tool.main([repository])
     for path in sorted((tmp_path / "notebooks").glob("[0-9]*.ipynb")):
         before = nbformat.read(ROOT / "notebooks" / path.name, as_version=4).cells
         after = nbformat.read(path, as_version=4).cells
-        assert after[1:] == before[1:] and "first/place" not in after[0].source
+        changed = [(a.source, b.source) for a, b in zip(before[1:], after[1:], strict=True) if a != b]
+        address = 'repository = "https://github.com/someone/landscapes"'
+        assert [(a.replace('repository = ""', address), b) for a, b in changed] == [(changed[0][1],) * 2]
+        assert "first/place" not in after[0].source
         address = f"/someone/landscapes/blob/main/notebooks/{path.name})"
         assert f"https://colab.research.google.com/github{address}" in after[0].source
         assert f"https://kaggle.com/kernels/welcome?src=https://github.com{address}" in after[0].source
     assert (tmp_path / "README.md").read_text(encoding="utf-8").count("colab-badge.svg") == 1
     with pytest.raises(SystemExit):
         tool.main(["not a repository"])
+    tool.main(["none"])
+    for path in (ROOT / "README.md", *sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))):  # as they are committed
+        assert (tmp_path / path.relative_to(ROOT)).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")

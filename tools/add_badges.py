@@ -1,8 +1,9 @@
-"""Put "Open in Colab" and "Open in Kaggle" badges into README and notebooks, for where the project is published.
+"""Make the "Open in Colab" and "Open in Kaggle" badges of README and notebooks lead to where the project is published.
 
     python tools/add_badges.py OWNER/REPOSITORY        or without it: the address of the git remote "origin"
 
-Run it once after publishing, or again after a move: badges that are there are replaced.
+Run it once after publishing, or again after a move. Until then the badges lead to the two sites themselves, where a
+notebook can be uploaded. The notebooks learn the address, too: opened without the project they fetch it from there.
 """
 
 import argparse
@@ -19,21 +20,27 @@ START, END = "<!-- badges -->", "<!-- /badges -->"
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("repository", nargs="?", help="OWNER/REPOSITORY on GitHub")
+    parser.add_argument("repository", nargs="?", help='OWNER/REPOSITORY on GitHub, "none" for an unpublished copy')
     parser.add_argument("--branch", default="main")
     options = parser.parse_args(arguments)
     repository = options.repository or find_repository()
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository or ""):
+    if repository == "none":
+        repository = ""
+    elif not re.fullmatch(r"[\w.-]+/[\w.-]+", repository or ""):
         parser.error(f"the repository is {repository!r}, expected OWNER/REPOSITORY on GitHub.")
     notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells[0].source = put(notebook.cells[0].source, make_badges(repository, options.branch, path.name))
+        title = notebook.cells[0]
+        title.source = put(title.source, make_badges(repository, options.branch, path.name))
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.source = tell(cell.source, repository)
         write_atomically(path, nbformat.writes(notebook) + "\n")
     readme = ROOT / "README.md"
     badges = make_badges(repository, options.branch, notebooks[-1].name)
     write_atomically(readme, put(readme.read_text(encoding="utf-8"), badges))
-    print(f"badges for {repository} in README.md and {len(notebooks)} notebooks")
+    print(f"badges for {repository or 'an unpublished copy'} in README.md and {len(notebooks)} notebooks")
 
 
 def find_repository():
@@ -44,9 +51,10 @@ def find_repository():
 
 
 def make_badges(repository, branch, notebook):
-    place = f"github.com/{repository}/blob/{branch}/notebooks/{notebook}"
-    colab = f"https://colab.research.google.com/github/{place.removeprefix('github.com/')}"
-    kaggle = f"https://kaggle.com/kernels/welcome?src=https://{place}"
+    colab, kaggle = "https://colab.research.google.com/", "https://www.kaggle.com/code"
+    if repository:
+        place = f"{repository}/blob/{branch}/notebooks/{notebook}"
+        colab, kaggle = f"{colab}github/{place}", f"https://kaggle.com/kernels/welcome?src=https://github.com/{place}"
     return (
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
         f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})"
@@ -58,6 +66,12 @@ def put(text, badges):
     text = re.sub(rf"{START}.*?{END}\n\n?", "", text, flags=re.S)
     title, rest = text.split("\n", 1)
     return f"{title}\n\n{START}\n{badges}\n{END}\n\n{rest.lstrip()}"
+
+
+def tell(code, repository):
+    """The set-up cell with the address to fetch the project from; any other cell as it is."""
+    address = f"https://github.com/{repository}" if repository else ""
+    return re.sub(r'^repository = "[^"]*"', f'repository = "{address}"', code, flags=re.M)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(arguments=None):
     parser.add_argument(
         "--vgg19", default="imagenet", help='"imagenet" or a file of weights, for the runs that use them'
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     study = json.loads((RESULTS / "settings.json").read_text(encoding="utf-8"))
     unknown = set(options.runs) - set(study["runs"])
     if unknown:
