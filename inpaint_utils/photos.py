@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
+from .files import write_atomically
+
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 64  # pixels; a smaller picture holds no landscape worth learning from
@@ -88,7 +90,7 @@ def save_image(path, image):
     except cv2.error:
         raise ValueError(f"An image of shape {image.shape} cannot be written as {path.suffix}; choose .png.") from None
     try:
-        _write_file(path, data.tobytes())
+        write_atomically(path, data.tobytes())
     except OSError as error:
         raise OSError(f"{path} cannot be written ({error.strerror}); choose another place for it.") from error
 
@@ -196,7 +198,7 @@ def prepare_photos(
         # The manifest says "complete": the old one goes before the array changes, the new one comes after.
         (folder / "manifest.json").unlink(missing_ok=True)
         os.replace(part, folder / "photos.npy")
-        _write_file(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise OSError(
             f"{folder} cannot be written ({error.strerror or error}); choose another output folder."
@@ -421,14 +423,3 @@ def _deal_groups(groups, validation_share, test_share, seed):
                 rest.remove(smallest)
         order, count = rest, count - taken
     return {group: splits.get(group, "train") for group in sizes}
-
-
-def _write_file(path, data):
-    """Write bytes under a temporary name in the same folder, then rename: no reader meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

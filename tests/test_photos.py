@@ -522,7 +522,7 @@ def run_killed(step, out, paths):
     assert run.returncode != 0 and b"Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("step", ["_group_photos", "_write_file"])
+@pytest.mark.parametrize("step", ["_group_photos", "write_atomically"])
 def test_a_run_killed_while_writing_leaves_no_manifest(tmp_path, step):
     paths, out = write_photos(tmp_path, 3), tmp_path / "out"
     run_killed(step, out, paths)
@@ -538,7 +538,7 @@ def test_a_killed_run_never_leaves_an_old_manifest_beside_a_new_array(tmp_path):
     old = prepare_photos(paths[:3], out, image_size=16, progress=False)
     run_killed("_group_photos", out, paths[3:])
     assert open_photos(out).records == old.records  # the array was not replaced yet
-    run_killed("_write_file", out, paths[3:])
+    run_killed("write_atomically", out, paths[3:])
     assert not (out / "manifest.json").exists()
 
 
