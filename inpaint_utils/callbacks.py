@@ -12,7 +12,7 @@ import numpy as np
 from .figures import draw_training, save_figure, show_live
 from .files import format_csv, save_model, write_atomically
 
-# What the callbacks count: all that a resumed training needs of them.
+# What the callbacks count, and which weights SwapEMAWeights left in the model: all that a resumed training needs.
 COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
 
 

@@ -41,7 +41,9 @@ def save_model(model, path):
     part = path.with_name(f".part_{path.name}")
     try:
         model.save(part)
-        if "mixed_" in zipfile.ZipFile(part).read("config.json").decode():
+        with zipfile.ZipFile(part) as saved:
+            mixed = b'"mixed_' in saved.read("config.json")
+        if mixed:
             part.write_bytes(_name_float32(part))
         os.replace(part, path)
     finally:

@@ -98,8 +98,8 @@ def fill_smoothly(rgb, keep):
 
     Pull: average colour and weight over ever larger cells. Push: from the coarsest cell down, a cell takes its own
     average where it holds enough kept pixels, and what the cell above has where it does not.
-    Gortler et al. 1996, "The Lumigraph", section 3.4.2. In float32 whatever the precision of the network: half of it
-    would leave bands in a smooth sky.
+    Gortler et al. 1996, "The Lumigraph", section 3.4.2. In float32 whatever the precision of the network: bfloat16 has
+    no more levels than a byte.
 
     Args:
         rgb: (B, H, W, 3), 0 in the hole. keep: (B, H, W, 1), 1 kept, 0 hole.

@@ -8,6 +8,7 @@ import pytest
 
 from inpaint_utils import build_discriminator, build_generator, environment, sample_photos
 from inpaint_utils.files import save_model
+from inpaint_utils.models import change_precision
 
 
 @pytest.fixture
@@ -63,6 +64,26 @@ def test_networks_of_notebook_2_come_first(tmp_path, capsys):
     assert "the best of notebook 2" in capsys.readouterr().out
     np.testing.assert_array_equal(generator.get_weights()[0], build_generator(None, 4, seed=9).get_weights()[0])
     assert discriminator.output_shape[-1] == 1
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float32"])
+def test_networks_are_tuned_in_the_precision_of_this_machine(tmp_path, policy):
+    folder = tmp_path / "02_model_training"
+    trained = build_generator(None, 4, seed=9)
+    save_model(change_precision(trained, "mixed_float16"), folder / "generator_best.keras")  # as a GPU leaves it
+    save_model(build_discriminator(None, 4, seed=9), folder / "discriminator_best.keras")
+    keras.config.set_dtype_policy(policy)
+    try:
+        networks = environment.open_networks(tmp_path, seed=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    layers = [
+        network.get_layer(name)
+        for network, name in zip(networks, ("generator_encoder_2", "discriminator_block_2"), strict=True)
+    ]
+    assert [layer.compute_dtype for layer in layers] == [policy.removeprefix("mixed_")] * 2
+    for ours, reference in zip(networks[0].get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, reference)
 
 
 def test_without_notebook_2_the_shipped_generator_is_tuned(tmp_path, capsys):

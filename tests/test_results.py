@@ -10,12 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def tool():
-    place = ROOT / "tools" / "make_figures.py"
-    tool = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("make_figures", place))
+def load_tool(name):
+    place = ROOT / "tools" / f"{name}.py"
+    tool = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(name, place))
     spec.loader.exec_module(tool)
     return tool
+
+
+@pytest.fixture(scope="module")
+def tool():
+    return load_tool("make_figures")
 
 
 PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -63,3 +67,10 @@ def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkey
     tool.draw_study()
     tool.draw_difficulties(tool.read_run(tool.RUNS / "evaluation.json")["table"])
     assert all((tmp_path / "results" / name).read_bytes() == content for name, content in first.items())
+
+
+def test_the_study_takes_names_of_runs_before_and_after_its_options(capsys):
+    for arguments in (["--vgg19", "weights.npz", "nonsense"], ["nonsense", "--vgg19", "weights.npz"]):
+        with pytest.raises(SystemExit):
+            load_tool("study").main(["photos", "test_photos", *arguments])
+        assert "there is no run nonsense, expected some of unbalanced_0" in capsys.readouterr().err
