@@ -9,15 +9,8 @@ import importlib
 __version__ = "0.1.0"
 
 _MODULES = {
-    "photos": (
-        "PhotoSet",
-        "find_photos",
-        "load_image",
-        "open_photos",
-        "prepare_photos",
-        "sample_photos",
-        "save_image",
-    ),
+    "images": ("load_image", "save_image"),
+    "photos": ("PhotoSet", "find_photos", "open_photos", "prepare_photos", "sample_photos"),
     "masks": ("DIFFICULTIES", "MASK_KINDS", "check_mask", "create_mask", "load_mask"),
     "edges": ("combine_edges", "detect_edges"),
     "batches": ("PhotoBatches",),

@@ -14,8 +14,9 @@ import numpy as np  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from .files import write_atomically  # noqa: E402
+from .images import PHOTO_EXTENSIONS, load_image  # noqa: E402
 from .masks import DIFFICULTIES, create_mask, load_mask  # noqa: E402
-from .photos import PHOTO_EXTENSIONS, find_photos, load_image  # noqa: E402
+from .photos import find_photos  # noqa: E402
 
 KEEPS_16_BITS = (".png", ".tif", ".tiff")
 KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp")

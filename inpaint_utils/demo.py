@@ -19,7 +19,7 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 
 from .__main__ import fill_file  # noqa: E402
-from .evaluation import telea_fill  # noqa: E402
+from .baselines import telea_fill  # noqa: E402
 from .photos import sample_photos  # noqa: E402
 
 REMOVE, EDGE = "#e5007d", "#00b4ff"  # the brushes, pink and blue

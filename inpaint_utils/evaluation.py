@@ -11,73 +11,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
+from .baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
 from .edges import combine_edges, detect_edges
 from .files import format_csv, write_atomically
-from .masks import DIFFICULTIES, MASK_KINDS, check_mask, create_mask
+from .masks import DIFFICULTIES, MASK_KINDS, create_mask
+from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
-# Unit and number of decimals of each measure. 100 %, infinity, 1 and 0 are perfect.
-MEASURES = {
-    "accuracy_raw": ("%", 2),
-    "accuracy_filled": ("%", 2),
-    "hole_accuracy": ("%", 2),
-    "hole_psnr": ("dB", 2),
-    "psnr": ("dB", 2),
-    "ssim": ("", 3),
-    "feature_distance": ("", 3),
-}
 RESAMPLES = 1000  # of the bootstrap
-SSIM_WINDOW, SSIM_SIGMA = (11, 11), 1.5  # Wang et al. 2004; the tails end where scikit-image cuts them
 GRAY_LEVEL = 1 / 255
-
-
-def mean_fill(image, mask):
-    """Fill the hole with the mean colour of the kept pixels: the simplest answer."""
-    keep = check_mask(mask, image.shape)[..., 0] == 1
-    return np.where(keep[..., np.newaxis], image, image[keep].mean(axis=0)).astype(np.float32)
-
-
-def telea_fill(image, mask):
-    """Fill by fast marching from the rim inwards (Telea 2004, as in OpenCV, radius 3)."""
-    return _opencv_fill(image, mask, cv2.INPAINT_TELEA)
-
-
-def navier_stokes_fill(image, mask):
-    """Fill by continuing lines of equal brightness (Bertalmio et al. 2001, as in OpenCV, radius 3)."""
-    return _opencv_fill(image, mask, cv2.INPAINT_NS)
-
-
-def biharmonic_fill(image, mask):
-    """Fill with the smoothest surface through the rim (Damelin and Hoang 2018); needs scikit-image."""
-    from skimage.restoration import inpaint_biharmonic
-
-    hole = check_mask(mask, image.shape)[..., 0] == 0
-    filled = inpaint_biharmonic(image.astype(np.float64), hole, channel_axis=-1)
-    return np.clip(filled, 0, 1).astype(np.float32)
-
-
-def patch_fill(image, mask):
-    """Fill with patches from elsewhere in the picture (PatchMatch, Barnes 2009); needs pypatchmatch."""
-    from patchmatch import patch_match
-
-    patch_match.set_random_seed(0)
-    hole = check_mask(mask, image.shape) == 0
-    blank = _to_uint8(np.where(hole, 0, image))
-    filled = patch_match.inpaint(blank, hole.astype(np.uint8) * 255, patch_size=3)
-    return np.where(hole, np.float32(filled) / 255, image)
-
-
-BASELINES = {
-    "mean fill": mean_fill,
-    "Telea": telea_fill,
-    "Navier-Stokes": navier_stokes_fill,
-    "biharmonic": biharmonic_fill,
-    "PatchMatch": patch_fill,
-}
 
 
 def generator_fill(generator):
@@ -112,37 +57,6 @@ def check_disjoint(records, other_records):
                     f"The test photo {record['file']} is also a training photo ({others[record[key]]}): "
                     "remove one of them, or the result will look better than it is."
                 )
-
-
-def measure(raw, image, mask):
-    """Compare a fill's answer with the truth.
-
-    raw: (H, W, 3) RGB in [0, 1], the answer. image: the true picture, same form. mask: 1 = keep, 0 = remove.
-
-    Returns a dict of floats: accuracy_raw and accuracy_filled, 100 * (1 - mean absolute error) over the whole
-    picture, of the answer itself and of the filled picture, which has the kept pixels put back. All others
-    measure the filled one: hole_accuracy and hole_psnr (dB) in the hole only, psnr (dB) and ssim (Wang et al.
-    2004; nan below 11 pixels) over the whole picture. Values outside [0, 1] are clipped. Raises ValueError
-    for sizes that differ and for a mask that keeps or removes everything.
-    """
-    if raw.shape != image.shape or raw.dtype.kind != "f":
-        raise ValueError(
-            f"The answer has shape {raw.shape} and type {raw.dtype}, but its photo needs float RGB in [0, 1] "
-            f"of shape {image.shape}: change the fill."
-        )
-    hole = _check_hole(mask, image.shape)[..., 0] == 0
-    truth = image.astype(np.float64)
-    raw = np.clip(raw, 0, 1, dtype=np.float64)
-    filled = np.where(hole[..., np.newaxis], raw, truth)
-    error = filled - truth
-    return {
-        "accuracy_raw": 100 * (1 - np.abs(raw - truth).mean()),
-        "accuracy_filled": 100 * (1 - np.abs(error).mean()),
-        "hole_accuracy": 100 * (1 - np.abs(error[hole]).mean()),
-        "hole_psnr": _psnr(error[hole]),
-        "psnr": _psnr(error),
-        "ssim": _ssim(filled, truth),
-    }
 
 
 @dataclass
@@ -240,7 +154,7 @@ def evaluate(
             if masks is None:
                 keeps = list(pool.map(partial(_draw_mask, images.shape[1:], kind, level, seed), some))
             else:
-                keeps = [_check_hole(masks[i], images.shape[1:]) for i in some]
+                keeps = [check_hole(masks[i], images.shape[1:]) for i in some]
             for photo, keep in zip(pixels, keeps, strict=True):
                 photo_hash.update(photo)
                 mask_hash.update(np.packbits(keep == 1))
@@ -272,26 +186,6 @@ def evaluate(
         "photos_sha256": photo_hash.hexdigest(),
     }
     return Evaluation(rows, _summarize(rows, seed), settings)
-
-
-def _opencv_fill(image, mask, method):
-    hole = check_mask(mask, image.shape) == 0
-    blank = _to_uint8(np.where(hole, 0, image))  # OpenCV reads hidden pixels and lets them through
-    return np.where(hole, np.float32(cv2.inpaint(blank, hole.astype(np.uint8), 3, method)) / 255, image)
-
-
-def _check_hole(mask, image_shape):
-    mask = check_mask(mask, image_shape)
-    if mask.all() or not mask.any():
-        raise ValueError(
-            f"The mask {'keeps' if mask.all() else 'removes'} every pixel, which leaves nothing to measure: "
-            "use a mask with kept and removed pixels."
-        )
-    return mask
-
-
-def _to_uint8(image):
-    return np.rint(image * 255).astype(np.uint8)
 
 
 def _draw_mask(shape, kind, difficulty, seed, index):
@@ -381,28 +275,6 @@ def _add_feature_distance(perceptual, found, raws, truths, keeps):
     distances = np.asarray(perceptual_distance(perceptual, filled.astype(np.float32), truths), np.float64)
     for values, distance in zip(found, distances, strict=True):
         values["feature_distance"] = math.nan if "nan" in values["flags"] else float(distance)
-
-
-def _psnr(error):
-    mean_square = float(np.square(error).mean())
-    return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
-
-
-def _ssim(a, b):
-    """Structural similarity of two (H, W, 3) pictures in [0, 1], as scikit-image has it (Gaussian window)."""
-    if min(a.shape[:2]) < SSIM_WINDOW[0]:
-        return math.nan
-
-    def blur(x):
-        return cv2.GaussianBlur(x, SSIM_WINDOW, SSIM_SIGMA, borderType=cv2.BORDER_REFLECT)
-
-    mean_a, mean_b = blur(a), blur(b)
-    squares = blur(a * a + b * b) - mean_a**2 - mean_b**2  # the two variances
-    product = blur(a * b) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    similarity = (2 * mean_a * mean_b + c1) * (2 * product + c2) / ((mean_a**2 + mean_b**2 + c1) * (squares + c2))
-    rim = SSIM_WINDOW[0] // 2  # where the window reaches over the picture's sides
-    return float(similarity[rim:-rim, rim:-rim].mean())
 
 
 def _cell_of(row):

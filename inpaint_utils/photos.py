@@ -1,11 +1,8 @@
-"""Photos in and out: read, write, find, and prepare as one memory-mapped array."""
+"""Photos found in a folder, and prepared as one memory-mapped array."""
 
-import csv
 import hashlib
 import json
 import os
-import re
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +12,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .files import write_atomically
+from .images import PHOTO_EXTENSIONS, check_size, crop_and_resize, read_pixels
+from .splits import deal_groups, group_photos
 
-PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 64  # pixels; a smaller picture holds no landscape worth learning from
-# Root-mean-square difference of two 8x8 thumbnails in 1/255. Among 5,827 landscapes one pair is at 7.0 (one
-# scene twice), the next at 11.5; copies rescaled and saved as JPEG of quality 60 stay below 3. (The usual
-# choice, a 64-bit difference hash within 3 bits, missed 2 % of the copies and paired 200 different photos.)
-NEAR_DUPLICATE = 8.0
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # without stuffed bytes, restarts and padding
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,51 +41,6 @@ class PhotoSet:
         if name not in SPLITS:
             raise ValueError(f"split is {name!r}; expected one of {', '.join(SPLITS)}.")
         return np.array([i for i, record in enumerate(self.records) if record["split"] == name], dtype=int)
-
-
-def load_image(path, size=None):
-    """Read a photo as float32 RGB in [0, 1], shape (H, W, 3).
-
-    EXIF rotation is applied (for WebP only by OpenCV newer than 4.11), gray becomes three equal channels,
-    alpha is dropped and 16-bit files keep their precision. With `size` (pixels) the photo is centre-cropped
-    to a square and resized to (size, size, 3). Raises FileNotFoundError or ValueError for whatever is not a
-    complete photo.
-    """
-    if size is not None:
-        _check_size(size)
-    try:
-        pixels = _read_pixels(Path(path))
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{path} {error}") from None
-    return _to_image(pixels, size)
-
-
-def save_image(path, image):
-    """Write `image`, (H, W, 3) RGB as float in [0, 1] or as uint8; the file name's ending chooses the format.
-
-    The folder is created; the file appears complete or not at all. Raises ValueError for a wrong image or
-    ending and OSError where it cannot write.
-    """
-    path, image = Path(path), np.asarray(image)
-    if path.suffix.lower() not in PHOTO_EXTENSIONS:
-        raise ValueError(f"{path.name} ends in {path.suffix!r}; expected one of {', '.join(PHOTO_EXTENSIONS)}.")
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"The image has shape {image.shape}; expected (height, width, 3) in RGB order.")
-    if np.issubdtype(image.dtype, np.floating):
-        low, high = float(image.min()), float(image.max())
-        if not (low >= -1e-5 and high <= 1 + 1e-5):  # this way round NaN is refused, too
-            raise ValueError(f"The image's values span {low:g} to {high:g}; scale them to [0, 1], without NaN, first.")
-        image = np.rint(np.clip(image, 0, 1).astype(np.float32) * 255).astype(np.uint8)
-    elif image.dtype != np.uint8:
-        raise ValueError(f"The image is {image.dtype}; expected float values in [0, 1] or uint8.")
-    try:
-        _, data = cv2.imencode(path.suffix.lower(), np.ascontiguousarray(image[..., ::-1]))
-    except cv2.error:
-        raise ValueError(f"An image of shape {image.shape} cannot be written as {path.suffix}; choose .png.") from None
-    try:
-        write_atomically(path, data.tobytes())
-    except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror}); choose another place for it.") from error
 
 
 def find_photos(folder):
@@ -170,7 +118,7 @@ def prepare_photos(
 
     Raises ValueError for fewer than 3 usable photos and OSError where it cannot write.
     """
-    _check_size(image_size)
+    check_size(image_size)
     for name, share in (("validation_share", validation_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise ValueError(f"{name} is {share!r}; expected a share from 0 to below 1, for example 0.1.")
@@ -188,8 +136,8 @@ def prepare_photos(
         if len(kept) < 3:
             why = ", ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3]) or "none skipped"
             raise ValueError(f"{len(kept)} of {len(paths)} photos are usable ({why}); give at least 3 different ones.")
-        groups = _group_photos(kept, hashes, np.stack(thumbnails))
-        splits = _deal_groups(groups, validation_share, test_share, seed)
+        groups = group_photos(kept, hashes, np.stack(thumbnails))
+        splits = deal_groups(groups, validation_share, test_share, seed)
         records = [
             {"file": names[path], "sha256": sha256, "group": group, "split": splits[group]}
             for path, sha256, group in zip(kept, hashes, groups, strict=True)
@@ -229,64 +177,6 @@ def open_photos(folder):
     return PhotoSet(images, records, skipped)
 
 
-def _check_size(size):
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        raise ValueError(f"size is {size!r}; expected a whole number of pixels of at least 1.")
-
-
-def _read_pixels(path):
-    """Decode a file to uint8 or uint16 RGB; errors hold the reason only, callers put the name before it."""
-    if not path.exists():
-        raise FileNotFoundError("does not exist; check the path.")
-    if path.is_dir():
-        raise ValueError("is a folder, not a photo; list its photos with find_photos.")
-    try:
-        data = path.read_bytes()  # cv2.imread fails on non-ASCII names on Windows
-    except OSError as error:
-        raise ValueError(f"cannot be opened ({error.strerror}); check its permissions.") from None
-    if not data:
-        raise ValueError("is an empty file; copy or download it again.")
-    if data.startswith(b"\xff\xd8") and not _is_complete_jpeg(data):
-        raise ValueError("is a truncated or damaged JPEG; copy or download it again.")
-    try:
-        # These two flags together give three channels and EXIF rotation without cutting 16 bits to 8.
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ValueError("is not a complete picture that OpenCV can read; expected JPEG, PNG, BMP, TIFF or WebP.")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"holds {pixels.dtype} values; save it with 8 or 16 bits a channel.")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def _is_complete_jpeg(data):
-    """Whether the end marker follows the picture data; OpenCV fills what is missing with gray and only warns.
-
-    Walks from segment to segment because a thumbnail inside one has an end marker of its own, and cameras
-    append anything at all after the true one.
-    """
-    position = 2
-    while match := _JPEG_MARKER.search(data, position):
-        if match[0] == b"\xff\xd9":
-            return True
-        position = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
-    return False
-
-
-def _to_image(pixels, size):
-    if size is not None:
-        height, width = pixels.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-        if side != size:
-            # Before the change to float: that clips cubic overshoot and takes a quarter of the memory.
-            method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-            pixels = cv2.resize(pixels, (size, size), interpolation=method)
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-
-
 def _folders_to_skip(names):
     """Which of the folders that lie side by side are left out, and why."""
     lower = {name.lower() for name in names}
@@ -314,13 +204,13 @@ def _decode_photos(paths, names, file, size, skipped, progress):
 
     def decode(path):
         try:
-            pixels = _read_pixels(path)
+            pixels = read_pixels(path)
             height, width = pixels.shape[:2]
             if min(height, width) < MIN_SIDE:
                 raise ValueError(f"{width}×{height} is smaller than {MIN_SIDE} px")
         except (FileNotFoundError, ValueError) as error:
             return None, str(error).rstrip("."), None
-        photo = np.rint(_to_image(pixels, size) * 255).astype(np.uint8)
+        photo = np.rint(crop_and_resize(pixels, size) * 255).astype(np.uint8)
         return photo, _hash_pixels(photo), cv2.resize(photo, (8, 8), interpolation=cv2.INTER_AREA)
 
     def write_header(count):  # numpy leaves room in it for a count that grows
@@ -349,77 +239,3 @@ def _decode_photos(paths, names, file, size, skipped, progress):
     if write_header(len(kept)) != start:
         raise RuntimeError("numpy changed the length of the .npy header; report this with numpy's version.")
     return list(kept.values()), list(kept), thumbnails
-
-
-def _group_photos(paths, hashes, thumbnails):
-    """Name each photo's group after the smallest hash in it; chains of near duplicates are one group."""
-    first, second = [], []  # pairs of photos that belong together
-    originals, seen = _read_originals(paths), {}
-    for i, path in enumerate(paths):
-        if path in originals:
-            first.append(np.array([seen.setdefault(originals[path], i)]))
-            second.append(np.array([i]))
-    small = thumbnails.astype(np.float32) - 128
-    mirrored = small[:, :, ::-1].reshape(len(paths), -1)
-    small = small.reshape(len(paths), -1)
-    square = (small**2).sum(axis=1)
-    for start in range(0, len(paths), 1024):
-        rows = slice(start, start + 1024)
-        for other in (small, mirrored):
-            distance = square[rows, None] + square - 2 * small[rows] @ other.T
-            near, far = np.nonzero(distance <= NEAR_DUPLICATE**2 * small.shape[1])
-            first.append(near + start)
-            second.append(far)
-    first, second = np.concatenate(first), np.concatenate(second)
-    label = np.arange(len(paths))
-    while True:  # every photo takes the smallest number it can reach
-        before = label.copy()
-        np.minimum.at(label, first, before[second])
-        np.minimum.at(label, second, before[first])
-        label = label[label]
-        if np.array_equal(label, before):
-            break
-    smallest = {}
-    for i, sha256 in zip(label, hashes, strict=True):
-        smallest[i] = min(sha256, smallest.get(i, sha256))
-    return [smallest[i][:16] for i in label]
-
-
-def _read_originals(paths):
-    """Map each path that a photos.csv beside it names to (folder, original)."""
-    originals = {}
-    for folder in {path.parent for path in paths}:
-        if (folder / "photos.csv").is_file():
-            with (folder / "photos.csv").open(encoding="utf-8", errors="replace", newline="") as file:
-                rows = csv.DictReader(file, restval="")
-                if {"file", "original"} <= set(rows.fieldnames or ()):
-                    originals |= {folder / row["file"]: (folder, row["original"]) for row in rows}
-    return originals
-
-
-def _deal_groups(groups, validation_share, test_share, seed):
-    """Map each group to its split, in an order drawn from `seed` and the groups' content.
-
-    A group that would overshoot the share is passed over; at the end the smallest one left is added if that
-    brings the split nearer to its share or if the split is still empty.
-    """
-    sizes = Counter(groups)
-    order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
-    splits, count = {}, len(groups)
-    # With too few groups, training is served first, then validation.
-    reserved = {"test": 1 + (validation_share > 0), "validation": 1}
-    for name, share in (("test", test_share), ("validation", validation_share)):
-        goal, taken, rest = share * count, 0, []
-        spare = len(order) - reserved[name] if share > 0 else 0
-        for group in order:
-            if spare > 0 and taken + sizes[group] <= goal:
-                splits[group], taken, spare = name, taken + sizes[group], spare - 1
-            else:
-                rest.append(group)
-        if spare > 0:
-            smallest = min(rest, key=sizes.get)
-            if taken == 0 or taken + sizes[smallest] - goal < goal - taken:
-                splits[smallest], taken = name, taken + sizes[smallest]
-                rest.remove(smallest)
-        order, count = rest, count - taken
-    return {group: splits.get(group, "train") for group in sizes}

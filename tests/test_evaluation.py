@@ -8,19 +8,10 @@ import numpy as np
 import pytest
 
 from inpaint_utils import evaluation
-from inpaint_utils.evaluation import (
-    biharmonic_fill,
-    check_disjoint,
-    evaluate,
-    generator_fill,
-    mean_fill,
-    measure,
-    navier_stokes_fill,
-    patch_fill,
-    stored_masks,
-    telea_fill,
-)
+from inpaint_utils.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, patch_fill, telea_fill
+from inpaint_utils.evaluation import check_disjoint, evaluate, generator_fill, stored_masks
 from inpaint_utils.masks import DIFFICULTIES, create_mask
+from inpaint_utils.measures import measure
 
 
 def draw_photos(count, side=48):

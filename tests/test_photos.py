@@ -15,14 +15,8 @@ import numpy as np
 import pytest
 
 from inpaint_utils import photos as photos_module
-from inpaint_utils.photos import (
-    find_photos,
-    load_image,
-    open_photos,
-    prepare_photos,
-    sample_photos,
-    save_image,
-)
+from inpaint_utils.images import load_image, save_image
+from inpaint_utils.photos import find_photos, open_photos, prepare_photos, sample_photos
 
 OPENED = []  # every path that Python opens, while it is being watched
 WATCHING = [False]
@@ -522,7 +516,7 @@ def run_killed(step, out, paths):
     assert run.returncode != 0 and b"Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("step", ["_group_photos", "write_atomically"])
+@pytest.mark.parametrize("step", ["group_photos", "write_atomically"])
 def test_a_run_killed_while_writing_leaves_no_manifest(tmp_path, step):
     paths, out = write_photos(tmp_path, 3), tmp_path / "out"
     run_killed(step, out, paths)
@@ -536,7 +530,7 @@ def test_a_run_killed_while_writing_leaves_no_manifest(tmp_path, step):
 def test_a_killed_run_never_leaves_an_old_manifest_beside_a_new_array(tmp_path):
     paths, out = write_photos(tmp_path, 6), tmp_path / "out"
     old = prepare_photos(paths[:3], out, image_size=16, progress=False)
-    run_killed("_group_photos", out, paths[3:])
+    run_killed("group_photos", out, paths[3:])
     assert open_photos(out).records == old.records  # the array was not replaced yet
     run_killed("write_atomically", out, paths[3:])
     assert not (out / "manifest.json").exists()

@@ -14,14 +14,8 @@ from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos, prepare_photos
-from inpaint_utils.evaluation import (
-    biharmonic_fill,
-    check_disjoint,
-    mean_fill,
-    navier_stokes_fill,
-    patch_fill,
-    telea_fill,
-)
+from inpaint_utils.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, patch_fill, telea_fill
+from inpaint_utils.evaluation import check_disjoint
 from inpaint_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]

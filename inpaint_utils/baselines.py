@@ -1,0 +1,56 @@
+"""Baselines fill holes without learning: what a generator has to beat.
+
+Each is fill(image, mask) -> float32 (H, W, 3). image: float32 (H, W, 3) RGB in [0, 1]; what it holds in the hole does
+not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image.
+"""
+
+import cv2
+import numpy as np
+
+from .masks import check_mask
+
+
+def mean_fill(image, mask):
+    """Fill the hole with the mean colour of the kept pixels: the simplest answer."""
+    keep = check_mask(mask, image.shape)[..., 0] == 1
+    return np.where(keep[..., np.newaxis], image, image[keep].mean(axis=0)).astype(np.float32)
+
+
+def telea_fill(image, mask):
+    """Fill by fast marching from the rim inwards (Telea 2004, as in OpenCV, radius 3)."""
+    return _opencv_fill(image, mask, cv2.INPAINT_TELEA)
+
+
+def navier_stokes_fill(image, mask):
+    """Fill by continuing lines of equal brightness (Bertalmio et al. 2001, as in OpenCV, radius 3)."""
+    return _opencv_fill(image, mask, cv2.INPAINT_NS)
+
+
+def biharmonic_fill(image, mask):
+    """Fill with the smoothest surface through the rim (Damelin and Hoang 2018); needs scikit-image."""
+    from skimage.restoration import inpaint_biharmonic
+
+    hole = check_mask(mask, image.shape)[..., 0] == 0
+    filled = inpaint_biharmonic(image.astype(np.float64), hole, channel_axis=-1)
+    return np.clip(filled, 0, 1).astype(np.float32)
+
+
+def patch_fill(image, mask):
+    """Fill with patches from elsewhere in the picture (PatchMatch, Barnes 2009); needs pypatchmatch."""
+    from patchmatch import patch_match
+
+    patch_match.set_random_seed(0)
+    hole = check_mask(mask, image.shape) == 0
+    blank = _to_uint8(np.where(hole, 0, image))
+    filled = patch_match.inpaint(blank, hole.astype(np.uint8) * 255, patch_size=3)
+    return np.where(hole, np.float32(filled) / 255, image)
+
+
+def _opencv_fill(image, mask, method):
+    hole = check_mask(mask, image.shape) == 0
+    blank = _to_uint8(np.where(hole, 0, image))  # OpenCV reads hidden pixels and lets them through
+    return np.where(hole, np.float32(cv2.inpaint(blank, hole.astype(np.uint8), 3, method)) / 255, image)
+
+
+def _to_uint8(image):
+    return np.rint(image * 255).astype(np.uint8)
