@@ -13,6 +13,7 @@ SIZE_MULTIPLE = 2 ** len(ENCODER)  # seven halvings: height and width must be mu
 FULL_TRUST = 16
 FLOAT32_LAYERS = ("fill_", "generator_change", "discriminator_logits")  # and "raw": in every precision
 NORMALIZATIONS = ("instance", "batch", "none")
+UPSAMPLINGS = ("smooth", "resize", "transposed")
 
 
 def build_generator(
@@ -21,7 +22,7 @@ def build_generator(
     dropout=0.5,
     hole_fill="smooth",
     normalization="instance",
-    upsampling="resize",
+    upsampling="smooth",
     seed=0,
 ):
     """Build the U-Net generator: seven encoder blocks (64→512), seven decoder blocks (512→64), skip connections.
@@ -42,7 +43,8 @@ def build_generator(
         hole_fill: "smooth" or "black".
         normalization: "instance", "batch" or "none".
         upsampling: how a decoder block doubles the size, "resize" (each pixel twice, then a 3×3 convolution: an even
-            surface stays even, Odena et al. 2016) or "transposed" (the plain form, a 4×4 transposed convolution).
+            surface stays even, Odena et al. 2016), "smooth" (the same, with a 3×3 mean before the convolution: no
+            streaks along rows and columns either) or "transposed" (the plain form, a 4×4 transposed convolution).
         seed: int, for the initial weights and dropout.
 
     Returns: a `keras.Model` named "generator"; it opens with plain `keras.models.load_model`.
@@ -55,8 +57,8 @@ def build_generator(
         )
     if hole_fill not in ("smooth", "black"):
         raise ValueError(f"hole_fill is {hole_fill!r}, expected 'smooth' or 'black'.")
-    if upsampling not in ("resize", "transposed"):
-        raise ValueError(f"upsampling is {upsampling!r}, expected 'resize' or 'transposed'.")
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"upsampling is {upsampling!r}, expected one of {UPSAMPLINGS}.")
     make = _Block("generator", normalization, seed)
 
     inputs = keras.Input((image_size, image_size, 4), name="rgb_and_edges")
@@ -207,10 +209,13 @@ class _Block:
             kernel_initializer=self.initializer(),
             name=f"{self.name}_{name}",
         )
-        if upsampling == "resize":
-            x = layers.Conv2D(filters, 3, **settings)(layers.UpSampling2D(2, name=f"{self.name}_resize_{name}")(x))
-        else:  # its stride divides its kernel
+        if upsampling == "transposed":  # its stride divides its kernel
             x = layers.Conv2DTranspose(filters, 4, strides=2, **settings)(x)
+        else:
+            x = layers.UpSampling2D(2, name=f"{self.name}_resize_{name}")(x)
+            if upsampling == "smooth":
+                x = layers.AveragePooling2D(3, strides=1, padding="same", name=f"{self.name}_mean_{name}")(x)
+            x = layers.Conv2D(filters, 3, **settings)(x)
         x = self._normalize(x, name, normalize)
         if dropout:
             x = layers.Dropout(dropout, seed=self.next_seed(), name=f"{self.name}_drop_{name}")(x)

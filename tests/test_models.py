@@ -39,19 +39,34 @@ def test_the_plain_form_has_transposed_convolutions():
     assert 41e6 < generator.count_params() < 42e6
 
 
-def upsampled_surface(upsampling):
-    """The inner part of what three decoder blocks make of an even surface."""
-    x = surface = keras.Input((24, 24, 4))
+def three_doublings(upsampling, surface, alone=False):
+    """The inner part of what three decoder blocks make of a surface; `alone`: by convolutions that change nothing."""
+    x = inputs = keras.Input(surface.shape)
     make = _Block("generator", "instance", seed=0)
     for level in range(3):
-        x = make.up(x, 16, f"decoder_{level}", upsampling, normalize=False)
-    return keras.Model(surface, x).predict_on_batch(np.ones((1, 24, 24, 4), np.float32))[0, 64:-64, 64:-64]
+        x = make.up(x, 16 if not alone else surface.shape[-1], f"decoder_{level}", upsampling, normalize=False)
+    model = keras.Model(inputs, x)
+    if alone:
+        for layer in convolutions(model, keras.layers.Conv2D):
+            kernel, bias = (np.zeros_like(weights) for weights in layer.get_weights())
+            kernel[1, 1] = np.eye(surface.shape[-1])
+            layer.set_weights([kernel, bias])
+    return model.predict_on_batch(surface[np.newaxis])[0, 64:-64, 64:-64]
 
 
-def test_resize_keeps_an_even_surface_even_where_transposed_convolutions_make_a_grid():
-    even, grid = upsampled_surface("resize"), upsampled_surface("transposed")
+@pytest.mark.parametrize("upsampling", ["smooth", "resize"])
+def test_resize_keeps_an_even_surface_even_where_transposed_convolutions_make_a_grid(upsampling):
+    surface = np.ones((24, 24, 4), np.float32)
+    even, grid = three_doublings(upsampling, surface), three_doublings("transposed", surface)
     assert even.max() > 0 and np.ptp(even, axis=(0, 1)).max() < 1e-6 * even.max()
     assert np.ptp(grid, axis=(0, 1)).max() > 0.1 * grid.max()
+
+
+def test_smooth_doublings_turn_a_slope_into_a_slope_where_resize_makes_stairs():
+    slope = np.broadcast_to(np.arange(24, dtype=np.float32)[:, np.newaxis, np.newaxis], (24, 24, 1))
+    steps, stairs = (np.diff(three_doublings(form, slope, alone=True), axis=0) for form in ("smooth", "resize"))
+    assert steps.min() > 0.03 and steps.max() < 0.2, "1/8 a pixel, never level and never steep"
+    assert stairs.min() == 0 and stairs.max() == 1
 
 
 def test_every_encoder_block_but_the_innermost_feeds_a_skip_connection(small):

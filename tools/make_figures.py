@@ -100,11 +100,13 @@ def draw_difficulties(table):
 
 
 def draw_history():
-    """Losses and duty cycle of the training behind the shipped weights."""
+    """Losses and duty cycle of the trainings behind the shipped weights; one epoch alone makes no curve."""
     for path in sorted(RUNS.glob("*_history.csv")):
-        figure = Figure(figsize=(9.6, 2.6), layout="constrained")
-        figures.draw_curves(figure, read_history(path))
-        figures.save_figure(figure, RESULTS / f"{path.stem}.png")
+        rows = read_history(path)
+        if len(rows) > 1:
+            figure = Figure(figsize=(9.6, 2.6), layout="constrained")
+            figures.draw_curves(figure, rows)
+            figures.save_figure(figure, RESULTS / f"{path.stem}.png")
 
 
 def draw_study():
@@ -260,6 +262,15 @@ def tabulate_ablations():
     return make_table(head, lines)
 
 
+def tabulate_last_epochs():
+    """The shipped generator's fine-tuning at 256 pixels: epochs with the adversarial loss, and the last one without."""
+    lines = []
+    for name, text in (("further", "with the adversarial loss, epoch"), ("last", "without it, epoch")):
+        for row in read_history(RUNS / f"{name}_finetuning_history.csv"):
+            lines.append([f"{text} {row['epoch']:.0f}", f"{row['learning_rate']:.1e}", f"{row['val_hole_l1']:.4f}"])
+    return make_table(["fine-tuning at 256 pixels", "learning rate", "validation hole error"], lines)
+
+
 def read_psnr(name, kind, mode="blind"):
     """A study run's hole PSNR on the test photos, mean over the three difficulties."""
     table = read_run(STUDY / f"{name}.json")["evaluation"]["table"]
@@ -304,6 +315,7 @@ TABLES = {
     "original": tabulate_original,
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
+    "last_epochs": tabulate_last_epochs,
     "speed": tabulate_speed,
     "weights": describe_weights,
 }
