@@ -58,6 +58,7 @@ def save_image(path, image):
 
 
 def check_size(size):
+    """Raise ValueError if `size` is not a whole number of pixels of at least 1."""
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise ValueError(f"size is {size!r}; expected a whole number of pixels of at least 1.")
 
@@ -89,6 +90,7 @@ def read_pixels(path):
 
 
 def crop_and_resize(pixels, size):
+    """uint8 or uint16 (H, W, 3) to float32 in [0, 1]; with `size` the centre square, resized to (size, size, 3)."""
     if size is not None:
         height, width = pixels.shape[:2]
         side = min(height, width)

@@ -26,6 +26,8 @@ def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filte
     assert [layer.filters for layer in decoder] == [512, 512, 512, 256, 128, 64, 64]
     assert all(layer.strides == (2, 2) for layer in encoder)
     assert [layer.output.shape[1] for layer in decoder] == [4, 8, 16, 32, 64, 128, 256]
+    smoothed = [layer.output.shape[1] for layer in generator.layers if "mean_decoder" in layer.name]
+    assert smoothed == [4, 8, 16, 32, 64, 128, 256], "the default form takes a mean after each doubling"
     assert len(convolutions(generator, keras.layers.Dropout)) == 3
     assert 30e6 < generator.count_params() < 31e6
     assert generator.input_shape == (None, 256, 256, 4) and generator.output_shape == (None, 256, 256, 3)
