@@ -4,6 +4,8 @@ Each is fill(image, mask) -> float32 (H, W, 3). image: float32 (H, W, 3) RGB in 
 not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -44,6 +46,27 @@ def patch_fill(image, mask):
     blank = _to_uint8(np.where(hole, 0, image))
     filled = patch_match.inpaint(blank, hole.astype(np.uint8) * 255, patch_size=3)
     return np.where(hole, np.float32(filled) / 255, image)
+
+
+def smooth_fill(image, mask):
+    """Fill from the colours at the hole's rim: what a generator starts from before it has learned anything.
+
+    See `fill_smoothly` in models.py; it comes near the harmonic fill, which solves Laplace's equation in the hole.
+    """
+    from .inference import inpaint
+
+    return inpaint(_untaught_generator(), image, mask)
+
+
+@cache
+def _untaught_generator():
+    """A generator whose change to its start is zero everywhere."""
+    from .models import build_generator
+
+    generator = build_generator(None, base_filters=1)
+    change = generator.get_layer("generator_change")
+    change.set_weights([np.zeros_like(weights) for weights in change.get_weights()])
+    return generator
 
 
 def _opencv_fill(image, mask, method):

@@ -7,12 +7,13 @@ import numpy as np
 
 from .masks import check_mask
 
-# Unit and number of decimals of each measure. 100 %, infinity, 1 and 0 are perfect.
+# Unit and number of decimals of each measure. Perfect are 100 %, infinity, 0 (cast, distance) and 1.
 MEASURES = {
     "accuracy_raw": ("%", 2),
     "accuracy_filled": ("%", 2),
     "hole_accuracy": ("%", 2),
     "hole_psnr": ("dB", 2),
+    "colour_cast": ("a*b*", 2),
     "psnr": ("dB", 2),
     "ssim": ("", 3),
     "feature_distance": ("", 3),
@@ -27,9 +28,11 @@ def measure(raw, image, mask):
 
     Returns a dict of floats: accuracy_raw and accuracy_filled, 100 * (1 - mean absolute error) over the whole
     picture, of the answer itself and of the filled picture, which has the kept pixels put back. All others
-    measure the filled one: hole_accuracy and hole_psnr (dB) in the hole only, psnr (dB) and ssim (Wang et al.
-    2004; nan below 11 pixels) over the whole picture. Values outside [0, 1] are clipped. Raises ValueError
-    for sizes that differ and for a mask that keeps or removes everything.
+    measure the filled one: hole_accuracy and hole_psnr (dB) in the hole only; colour_cast, how far the hole's mean
+    hue is off: the distance of its mean a*, b* from the photo's (CIELAB of sRGB, lightness left out; a colour
+    difference of 2.3 is just noticeable, Mahy et al. 1994); psnr (dB) and ssim (Wang et al. 2004; nan below 11
+    pixels) over the whole picture. Values outside [0, 1] are clipped. Raises ValueError for sizes that differ and
+    for a mask that keeps or removes everything.
     """
     if raw.shape != image.shape or raw.dtype.kind != "f":
         raise ValueError(
@@ -46,6 +49,7 @@ def measure(raw, image, mask):
         "accuracy_filled": 100 * (1 - np.abs(error).mean()),
         "hole_accuracy": 100 * (1 - np.abs(error[hole]).mean()),
         "hole_psnr": _psnr(error[hole]),
+        "colour_cast": math.dist(_mean_hue(filled[hole]), _mean_hue(truth[hole])),
         "psnr": _psnr(error),
         "ssim": _ssim(filled, truth),
     }
@@ -65,6 +69,12 @@ def check_hole(mask, image_shape):
 def _psnr(error):
     mean_square = float(np.square(error).mean())
     return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
+
+
+def _mean_hue(pixels):
+    """Mean a* and b* (CIELAB) of (N, 3) sRGB values in [0, 1]."""
+    lab = cv2.cvtColor(pixels[np.newaxis].astype(np.float32), cv2.COLOR_RGB2LAB)
+    return lab[0, :, 1:].mean(axis=0, dtype=np.float64)
 
 
 def _ssim(a, b):

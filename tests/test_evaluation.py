@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from inpaint_utils import evaluation
-from inpaint_utils.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, patch_fill, telea_fill
+from inpaint_utils.baselines import (
+    biharmonic_fill,
+    mean_fill,
+    navier_stokes_fill,
+    patch_fill,
+    smooth_fill,
+    telea_fill,
+)
 from inpaint_utils.evaluation import check_disjoint, evaluate, generator_fill, stored_masks
 from inpaint_utils.masks import DIFFICULTIES, create_mask
 from inpaint_utils.measures import measure
@@ -87,6 +94,38 @@ def test_psnr_and_ssim_equal_scikit_image_s(shape):
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": -1}
     expected = metrics.structural_similarity(truth, filled, data_range=1, **settings)
     assert values["ssim"] == pytest.approx(expected, abs=1e-6)
+
+
+def to_lab(rgb):
+    """CIELAB of sRGB values in [0, 1] at white point D65, after IEC 61966-2-1 and CIE 15."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    xyz = xyz / (0.9505, 1, 1.089)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def test_colour_cast_is_the_distance_of_mean_hues():
+    rng = np.random.default_rng(2)
+    image = rng.uniform(0.1, 0.9, (32, 32, 3)).astype(np.float32)
+    raw = np.clip(image * (0.9, 1.0, 1.1), 0, 1).astype(np.float32)  # bluish, in kept pixels, too
+    mask = np.ones((32, 32, 1), np.float32)
+    mask[8:24, 4:20] = 0
+    hole = mask[..., 0] == 0
+    a_and_b = (to_lab(raw[hole].astype(float)) - to_lab(image[hole].astype(float))).mean(axis=0)[1:]
+    assert np.hypot(*a_and_b) > 3
+    assert measure(raw, image, mask)["colour_cast"] == pytest.approx(np.hypot(*a_and_b), abs=0.05)
+
+
+def test_colour_cast_leaves_lightness_and_place_out():
+    image = np.repeat(np.random.default_rng(3).random((32, 32, 1), np.float32), 3, axis=-1)
+    mask = np.ones((32, 32, 1), np.float32)
+    mask[8:24, 4:20] = 0
+    assert measure(1 - image, image, mask)["colour_cast"] == pytest.approx(0, abs=0.05)
+    colours = np.random.default_rng(3).random((32, 32, 3), np.float32)
+    moved = colours.copy()
+    moved[8:24, 4:20] = colours[8:24, 4:20][::-1, ::-1]
+    assert measure(moved, colours, mask)["colour_cast"] == pytest.approx(0, abs=1e-3)
 
 
 def test_raw_and_filled_are_kept_apart():
@@ -235,7 +274,10 @@ def test_stored_masks_are_the_ones_used():
     assert run({"mean fill": mean_fill}, seed=3).settings["masks_sha256"] != other
 
 
-@pytest.mark.parametrize("fill", [mean_fill, telea_fill, navier_stokes_fill, biharmonic_fill, patch_fill])
+FILLS = [mean_fill, telea_fill, navier_stokes_fill, smooth_fill, biharmonic_fill, patch_fill]
+
+
+@pytest.mark.parametrize("fill", FILLS)
 def test_baselines_fill_the_hole_keep_the_rest_and_ignore_hidden_pixels(fill):
     if fill is biharmonic_fill:
         pytest.importorskip("skimage")

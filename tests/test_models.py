@@ -1,10 +1,11 @@
 """The networks have the architecture that they claim, computed from their layers."""
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
-from inpaint_utils import build_discriminator, build_generator
+from inpaint_utils import baselines, build_discriminator, build_generator
 from inpaint_utils.files import save_model
 from inpaint_utils.models import _Block, change_precision, fill_smoothly
 
@@ -146,27 +147,92 @@ def test_saved_generator_opens_with_plain_keras(small, tmp_path):
     np.testing.assert_array_equal(small.predict_on_batch(image), opened.predict_on_batch(image))
 
 
-def smooth_fill(rgb, keep):
+def smooth_fill(rgb, keep, method="smooth"):
     colours, weights = keras.Input((None, None, 3)), keras.Input((None, None, 1))
-    model = keras.Model([colours, weights], fill_smoothly(colours, weights))
+    model = keras.Model([colours, weights], fill_smoothly(colours, weights, method))
     return model.predict_on_batch([rgb[np.newaxis], keep[np.newaxis]])[0]
 
 
-def test_smooth_fill_keeps_kept_pixels_and_continues_a_plain_colour_into_the_hole():
-    colour = np.array([0.2, 0.5, 0.8], np.float32)
+def harmonic_fill(image, hole):
+    """The solution of Laplace's equation in a hole that does not touch the border: each pixel its neighbours' mean."""
+    places = np.argwhere(hole)
+    number = {tuple(place): index for index, place in enumerate(places)}
+    matrix, known = np.eye(len(places)), np.zeros((len(places), 3))
+    for index, (y, x) in enumerate(places):
+        for neighbour in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            if neighbour in number:
+                matrix[index, number[neighbour]] -= 0.25
+            else:
+                known[index] += image[neighbour] / 4
+    filled = image.copy()
+    filled[hole] = np.linalg.solve(matrix, known)
+    return filled
+
+
+def box_hole(top=40, bottom=72, left=30, right=70):
     keep = np.ones((128, 128, 1), np.float32)
-    keep[10:120, 10:120] = 0
-    filled = smooth_fill(np.broadcast_to(colour, (128, 128, 3)) * keep, keep)
+    keep[top:bottom, left:right] = 0
+    return keep
+
+
+@pytest.mark.parametrize("method", ["smooth", "pull_push"])
+def test_smooth_fill_keeps_kept_pixels_and_continues_a_plain_colour_into_the_hole(method):
+    colour = np.array([0.2, 0.5, 0.8], np.float32)
+    keep = box_hole(10, 120, 10, 120)
+    filled = smooth_fill(np.broadcast_to(colour, (128, 128, 3)) * keep, keep, method)
     np.testing.assert_allclose(filled, np.broadcast_to(colour, filled.shape), atol=1e-3)
+    image = np.random.default_rng(6).random((128, 128, 3), np.float32)
+    filled = smooth_fill(image * keep, keep, method)
+    np.testing.assert_allclose(filled * keep, image * keep, atol=1e-6)
 
 
-def test_smooth_fill_takes_the_nearer_colour():
+@pytest.mark.parametrize("method", ["smooth", "pull_push"])
+def test_smooth_fill_takes_the_nearer_colour(method):
     image = np.zeros((128, 128, 3), np.float32)
     image[:, 64:] = 1.0  # black left, white right
-    keep = np.ones((128, 128, 1), np.float32)
-    keep[32:96, 16:112] = 0
-    filled = smooth_fill(image * keep, keep)
+    keep = box_hole(32, 96, 16, 112)
+    filled = smooth_fill(image * keep, keep, method)
     assert filled[64, 20].mean() < 0.35 < 0.65 < filled[64, 108].mean()
+
+
+def test_smooth_fill_comes_near_the_harmonic_fill():
+    rng = np.random.default_rng(7)
+    coarse = rng.random((4, 4, 3), np.float32)
+    image = cv2.resize(coarse, (128, 128), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    keep = box_hole()
+    hole = keep[..., 0] == 0
+    reference = harmonic_fill(image, hole)[hole]
+    distances = {
+        method: np.abs(smooth_fill(image * keep, keep, method)[hole] - reference).mean()
+        for method in ("smooth", "pull_push")
+    }
+    assert distances["smooth"] < 0.02
+    assert distances["smooth"] < distances["pull_push"] / 2
+
+
+def test_the_baseline_smooth_fill_is_a_generator_s_start():
+    image = np.random.default_rng(10).uniform(0.05, 0.95, (128, 128, 3)).astype(np.float32)
+    keep = box_hole()
+    start = baselines.smooth_fill(image, keep)
+    np.testing.assert_allclose(start, smooth_fill(image * keep, keep), atol=1e-4)
+    np.testing.assert_array_equal(start[keep[..., 0] == 1], image[keep[..., 0] == 1])
+
+
+def test_smooth_fill_asks_the_rim_alone():
+    image = np.random.default_rng(8).random((128, 128, 3), np.float32)
+    keep = box_hole()
+    recoloured = np.ones_like(image)
+    recoloured[39:73, 29:71] = image[39:73, 29:71]  # the hole and one pixel around it
+    hole = keep[..., 0] == 0
+    ours, theirs = (smooth_fill(picture * keep, keep)[hole] for picture in (image, recoloured))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_smooth_fill_without_a_hole_is_the_photo_and_without_a_photo_black():
+    image = np.random.default_rng(9).random((128, 128, 3), np.float32)
+    everything = np.ones((128, 128, 1), np.float32)
+    np.testing.assert_allclose(smooth_fill(image, everything), image, atol=1e-6)
+    np.testing.assert_array_equal(smooth_fill(0 * image, 0 * everything), 0 * image)
 
 
 def test_untrained_smooth_generator_starts_near_its_smooth_fill():

@@ -1,11 +1,17 @@
 """Published numbers are those of their run files, and `make figures` makes all of results/ from what is committed."""
 
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+
+from inpaint_utils import build_discriminator, build_generator, load_generator
+from inpaint_utils.files import save_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,3 +80,76 @@ def test_the_study_takes_names_of_runs_before_and_after_its_options(capsys):
         with pytest.raises(SystemExit):
             load_tool("study").main(["photos", "test_photos", *arguments])
         assert "there is no run nonsense, expected some of unbalanced_0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained_by_stages(tmp_path, monkeypatch):
+    """tools/train_shipped.py on two stages, with notebooks that only take the networks at hand one step further."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    tool, calls = load_tool("train_shipped"), []
+    settings = {
+        "photos": {"photo_limit": 0},
+        "common": {"epochs": 3},
+        "stages": {
+            "first": {"hole_fill": "black"},
+            "second": {"epochs": 1},
+            "third": {"form": {"upsampling": "resize"}},
+        },
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+
+    def run_notebook(number, parameters, executed):
+        calls.append((number, parameters))
+        folder = Path(parameters["output_folder"])
+        if number == "01":
+            (folder / "01_data_preprocessing").mkdir(parents=True)
+            (folder / "01_data_preprocessing" / "manifest.json").write_text("{}")
+            return
+        assert (folder / "01_data_preprocessing" / "manifest.json").is_file()
+        generator, discriminator = build_generator(None, 4, hole_fill="black"), build_discriminator(None, 4)
+        if number == "03":
+            generator, discriminator = (
+                keras.models.load_model(folder / "02_model_training" / f"{name}_best.keras", compile=False)
+                for name in ("generator", "discriminator")
+            )
+        generator.set_weights([weights + 1 for weights in generator.get_weights()])
+        trained = folder / {"02": "02_model_training", "03": "03_model_finetuning"}[number]
+        save_model(generator, trained / "generator_best.keras")
+        save_model(discriminator, trained / "discriminator_best.keras")
+        (trained / "history.csv").write_text(f"epoch\n{len(calls)}\n")
+
+    monkeypatch.setattr(tool, "run_notebook", run_notebook)
+    options = {"--settings": "settings.json", "--output": "out", "--ship-to": "models"}
+    given = [text for name, path in options.items() for text in (name, str(tmp_path / path))]
+
+    def run():
+        calls.clear()
+        tool.main([str(tmp_path / "photos"), *given])
+        return calls
+
+    return tmp_path, run
+
+
+def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_stages):
+    folder, run = trained_by_stages
+    calls = run()
+    assert [number for number, _ in calls] == ["01", "02", "03", "03"]
+    assert calls[1][1] == {"output_folder": folder / "out" / "first", "epochs": 3, "hole_fill": "black"}
+    assert calls[2][1]["epochs"] == 1 and "form" not in calls[3][1]
+    histories = [
+        (folder / "models" / "runs" / f"{name}_history.csv").read_text() for name in ("first", "second", "third")
+    ]
+    assert histories == ["epoch\n2\n", "epoch\n3\n", "epoch\n4\n"]
+    shipped = load_generator(folder / "models" / "inpainting_generator_best.keras")
+    names = {layer.name for layer in shipped.layers}
+    assert "fill_colour_1" in names and "generator_mean_decoder_1" not in names, "the last stage's form"
+    fresh = build_generator(None, 4)
+    for ours, start in zip(shipped.get_weights(), fresh.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, start + 3, atol=0.03)  # rounded to bfloat16
+
+
+def test_stages_that_are_done_are_not_trained_again(trained_by_stages):
+    folder, run = trained_by_stages
+    run()
+    (folder / "out" / "third" / "done").unlink()
+    assert [number for number, _ in run()] == ["03"]

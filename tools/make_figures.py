@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
 RUNS, STUDY = MODELS / "runs", MODELS / "runs" / "study"
 PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/USE_IT.md")
-# Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
 ARMS = ("unbalanced", "balanced")
+FORMS = {"": "", "plain_": ", plain form"}  # how the names of the study's runs start, and what that means
+# Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
 FAILURES = (0, 16, 24)
 EXAMPLES = {"easy": (16, 35), "medium": (2, 31), "hard": (12, 0)}
 
@@ -92,6 +93,8 @@ def draw_failures(generator, photos):
 
 
 def draw_difficulties(table):
+    """Bars of the methods that notebook 4 measures, too; the tables have the others."""
+    table = [row for row in table if row["fill"] not in ("biharmonic", "PatchMatch")]
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for place, kind in zip(figure.subplots(1, 2, sharey=True), ("brush", "box"), strict=True):
         values, intervals = figures.select_measure(table, "hole_psnr", kind)
@@ -110,7 +113,7 @@ def draw_history():
 
 
 def draw_study():
-    """Unbalanced against balanced training: every seed a line, one panel a measure."""
+    """Unbalanced against balanced training: every seed a line, one panel a measure, one row a form of the network."""
     panels = {
         "generator_loss": "generator loss",
         "adversarial": "adversarial part of it",
@@ -118,25 +121,25 @@ def draw_study():
         "duty": "duty cycle",
         "val_hole_l1": "validation: mean error in the hole",
     }
-    figure = Figure(figsize=(14, 2.9), layout="constrained")
-    axes = figure.subplots(1, len(panels))
-    for place, (measure, title) in zip(axes, panels.items(), strict=True):
-        for arm, colour in zip(ARMS, figures.COLOURS, strict=False):
-            for number, name in enumerate(list_seeds(arm)):
-                rows = read_history(STUDY / f"{name}.csv")
-                label = arm if number == 0 else None
-                epochs, values = [row["epoch"] for row in rows], [row[measure] for row in rows]
-                place.plot(epochs, values, color=colour, linewidth=1.2, label=label)
-        place.set_title(title, fontsize=9, color=figures.INK, loc="left")
-        place.set_xlabel("epoch", fontsize=8)
-        place.tick_params(labelsize=7)
-        place.spines[["top", "right"]].set_visible(False)
-        if measure == "duty":
-            place.set_ylim(0, 1.05)
-    axes[2].axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
-    axes[0].legend(fontsize=7, frameon=False)
+    figure = Figure(figsize=(14, 5.6), layout="constrained")
+    for axes, (form, title) in zip(figure.subplots(len(FORMS), len(panels)), FORMS.items(), strict=True):
+        for place, (measure, text) in zip(axes, panels.items(), strict=True):
+            for arm, colour in zip(ARMS, figures.COLOURS, strict=False):
+                for number, name in enumerate(list_seeds(form + arm)):
+                    rows = read_history(STUDY / f"{name}.csv")
+                    label = arm + title if number == 0 else None
+                    epochs, values = [row["epoch"] for row in rows], [row[measure] for row in rows]
+                    place.plot(epochs, values, color=colour, linewidth=1.2, label=label)
+            place.set_title(text, fontsize=9, color=figures.INK, loc="left")
+            place.set_xlabel("epoch", fontsize=8)
+            place.tick_params(labelsize=7)
+            place.spines[["top", "right"]].set_visible(False)
+            if measure == "duty":
+                place.set_ylim(0, 1.05)
+        axes[2].axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
+        axes[0].legend(fontsize=7, frameon=False)
     figures.save_figure(figure, RESULTS / "training_comparison.png")
-    names = [name for arm in ARMS for name in list_seeds(arm)]
+    names = [name for form in FORMS for arm in ARMS for name in list_seeds(form + arm)]
     rows = [{"run": name, **row} for name in names for row in read_history(STUDY / f"{name}.csv")]
     write_atomically(RESULTS / "training_comparison.csv", format_csv(rows))
     settings = {name: read_run(STUDY / f"{name}.json")["settings"] for name in names}
@@ -189,7 +192,8 @@ def tabulate(measure, digits, run="evaluation", interval=False):
             values = [f"{v} ({a:.{digits}f}–{b:.{digits}f})" for v, (a, b) in zip(values, ends, strict=True)]
         lines.append([name, *values])
     title = f"{measure.replace('_', ' ').replace('psnr', 'PSNR').replace('ssim', 'SSIM')}"
-    unit = {"hole_psnr": ", dB", "psnr": ", dB"}.get(measure, ", %" if "accuracy" in measure else "")
+    units = {"hole_psnr": ", dB", "psnr": ", dB", "colour_cast": ", distance in a\\*, b\\*"}
+    unit = units.get(measure, ", %" if "accuracy" in measure else "")
     return make_table([title + unit, *(f"{kind} {level}" for kind, level in cells)], lines)
 
 
@@ -200,11 +204,12 @@ def tabulate_gains():
         by.setdefault((row["kind"], row["difficulty"]), {}).setdefault((row["fill"], row["mode"]), []).append(
             float(row["hole_psnr"])
         )
-    gains = {"blind − best classical row": [], "guided − blind": []}
+    gains = {"blind − best classical row": [], "blind − smooth fill, its start": [], "guided − blind": []}
     for fills in by.values():
-        classical = max((v for (fill, _), v in fills.items() if fill != "generator"), key=np.mean)
-        blind, guided = fills["generator", "blind"], fills["generator", "guided"]
-        for name, (ours, other) in zip(gains, ((blind, classical), (guided, blind)), strict=True):
+        classical = max((v for (fill, _), v in fills.items() if fill not in ("generator", "smooth fill")), key=np.mean)
+        blind, guided, start = fills["generator", "blind"], fills["generator", "guided"], fills["smooth fill", "blind"]
+        pairs = ((blind, classical), (blind, start), (guided, blind))
+        for name, (ours, other) in zip(gains, pairs, strict=True):
             difference = np.array(ours) - np.array(other)
             rng = np.random.default_rng(0)
             means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(1000)]
@@ -227,6 +232,7 @@ def tabulate_original():
         line("**generator, guided, filled**", "generator", "guided", "accuracy_filled"),
         line("generator, guided, raw", "generator", "guided", "accuracy_raw"),
         line("generator, blind, filled", "generator", "blind", "accuracy_filled"),
+        line("smooth fill", "smooth fill", "blind", "accuracy_filled"),
         line("Telea", "Telea", "blind", "accuracy_filled"),
         line("mean colour", "mean colour", "blind", "accuracy_filled"),
     ]
@@ -236,10 +242,10 @@ def tabulate_original():
 def tabulate_arms():
     """The study's arms over their seeds: last epoch and test photos, mean and range."""
     lines = []
-    for arm in ARMS:
+    for arm, text in ((form + arm, arm + title) for form, title in FORMS.items() for arm in ARMS):
         names = list_seeds(arm)
         histories = [read_history(STUDY / f"{name}.csv") for name in names]
-        cells = [arm, len(names)]
+        cells = [text, len(names)]
         for measure, digits in (("discriminator_loss", 3), ("duty", 2), ("adversarial", 2)):
             cells.append(describe([rows[-1][measure] for rows in histories], digits))
         cells.append(describe([min(row["val_hole_l1"] for row in rows) for rows in histories], 4))
@@ -263,9 +269,14 @@ def tabulate_ablations():
 
 
 def tabulate_last_epochs():
-    """The shipped generator's fine-tuning at 256 pixels: epochs with the adversarial loss, and the last one without."""
+    """The shipped generator's fine-tuning at 256 pixels: epochs with the adversarial loss, and those without."""
     lines = []
-    for name, text in (("further", "with the adversarial loss, epoch"), ("last", "without it, epoch")):
+    parts = {
+        "further": "with the adversarial loss, epoch",
+        "last": "without it, epoch",
+        "rim": "without it, hole filled from its rim, epoch",
+    }
+    for name, text in parts.items():
         for row in read_history(RUNS / f"{name}_finetuning_history.csv"):
             lines.append([f"{text} {row['epoch']:.0f}", f"{row['learning_rate']:.1e}", f"{row['val_hole_l1']:.4f}"])
     return make_table(["fine-tuning at 256 pixels", "learning rate", "validation hole error"], lines)
@@ -278,6 +289,8 @@ def read_psnr(name, kind, mode="blind"):
 
 
 def describe(values, digits):
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
     return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
@@ -309,6 +322,7 @@ TABLES = {
     "hole_psnr_intervals": partial(tabulate, "hole_psnr", 2, interval=True),
     "hole_accuracy": partial(tabulate, "hole_accuracy", 2),
     "ssim": partial(tabulate, "ssim", 3),
+    "colour_cast": partial(tabulate, "colour_cast", 2, interval=True),
     "closer_psnr": partial(tabulate, "hole_psnr", 2, run="closer_look"),
     "closer_distance": partial(tabulate, "feature_distance", 3, run="closer_look", interval=True),
     "gains": tabulate_gains,

@@ -1,6 +1,6 @@
 """Measure a generator and the baselines on a folder of test photos; write the run files that figures are made from.
 
-python tools/measure.py PHOTO_FOLDER                        the shipped generator, into models/runs/
+python tools/measure.py PHOTO_FOLDER --slow                 the shipped generator, into models/runs/
 python tools/measure.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
 python tools/measure.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
 """
@@ -14,7 +14,14 @@ from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos, prepare_photos
-from inpaint_utils.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, patch_fill, telea_fill
+from inpaint_utils.baselines import (
+    biharmonic_fill,
+    mean_fill,
+    navier_stokes_fill,
+    patch_fill,
+    smooth_fill,
+    telea_fill,
+)
 from inpaint_utils.evaluation import check_disjoint
 from inpaint_utils.files import write_atomically
 
@@ -33,7 +40,7 @@ def main(arguments=None):
     parser.add_argument(
         "--slow",
         action="store_true",
-        help="biharmonic and PatchMatch, too: seconds a picture, needs the extra benchmark",
+        help="biharmonic and PatchMatch, too: up to a second a picture, needs the extra benchmark",
     )
     parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds the feature distance')
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
@@ -48,6 +55,7 @@ def main(arguments=None):
     fills = {"mean colour": mean_fill, "Telea": telea_fill, "Navier–Stokes": navier_stokes_fill}
     if options.slow:
         fills |= {"biharmonic": biharmonic_fill, "PatchMatch": patch_fill}
+    fills["smooth fill"] = smooth_fill
     fills["generator"] = load_generator(options.generator)
     perceptual = build_perceptual(options.vgg19) if options.vgg19 else None
     started = time.perf_counter()

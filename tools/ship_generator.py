@@ -30,7 +30,7 @@ def main(arguments=None):
     probe = np.random.default_rng(0).random((1, 256, 256, 4), np.float32)
     probe[:, 60:190, 80:200, :3] = 0
     before = np.asarray(generator.predict_on_batch(probe))
-    generator.set_weights([w.astype(ml_dtypes.bfloat16).astype(w.dtype) for w in generator.get_weights()])
+    generator.set_weights(round_weights(generator))
     save_model(generator, options.output)
     write_atomically(options.output, deflate(options.output))
 
@@ -39,6 +39,11 @@ def main(arguments=None):
     print(f"{options.output.name}: {size / 1e6:.1f} MB (was {options.generator.stat().st_size / 1e6:.1f} MB)")
     print(f"largest change of an answer by rounding: {np.abs(after - before).max():.4f}")
     print(f"sha256 {digest}")
+
+
+def round_weights(generator):
+    """The weights in bfloat16 precision, as float32."""
+    return [w.astype(ml_dtypes.bfloat16).astype(w.dtype) for w in generator.get_weights()]
 
 
 def deflate(path):

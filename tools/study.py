@@ -87,9 +87,9 @@ def write_result(name, result):
     print(f"{name}: done", flush=True)
 
 
-def run_notebook(number, parameters):
-    """Run one notebook by notebooks/run.py; its own settings are the defaults."""
-    command = [sys.executable, ROOT / "notebooks" / "run.py", number, "-o", OUTPUTS / "notebooks"]
+def run_notebook(number, parameters, executed=OUTPUTS / "notebooks"):
+    """Run one notebook by notebooks/run.py, its own settings the defaults; the executed copy goes to `executed`."""
+    command = [sys.executable, ROOT / "notebooks" / "run.py", number, "-o", executed]
     for key, value in parameters.items():
         command += ["-p", key, str(value)]
     subprocess.run(command, check=True)

@@ -1,0 +1,80 @@
+"""Train the generator that ships: the stages of models/runs/shipped.json, one after the other, by notebooks 2 and 3.
+
+    python tools/train_shipped.py PHOTOS
+
+The first stage is notebook 2, the others are notebook 3 on the best networks of the one before. A stage with a `form`
+takes the weights into a generator built with these arguments (the defaults for what is not named), with a new
+discriminator. Each stage writes models/runs/NAME_history.csv; the last one's generator is shipped. A killed training
+goes on where it was.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
+import ship_generator
+from inpaint_utils import build_discriminator, build_generator, load_generator
+from inpaint_utils.files import save_model, write_atomically
+from study import run_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of training photos")
+    parser.add_argument("--settings", type=Path, default=ROOT / "models" / "runs" / "shipped.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "shipped", help="folder of all stages")
+    parser.add_argument("--ship-to", type=Path, default=ROOT / "models", help="where weights and histories go")
+    options = parser.parse_args(arguments)
+    settings = json.loads(options.settings.read_text(encoding="utf-8"))
+
+    photos = options.output.resolve() / "01_data_preprocessing"
+    if not (photos / "manifest.json").is_file():
+        given = {"photo_folder": options.photos.resolve(), "output_folder": options.output, **settings["photos"]}
+        run_notebook("01", given, options.output / "notebooks")
+    before = None
+    for name, stage in settings["stages"].items():
+        before = run_stage(name, {**settings["common"], **stage}, options.output.resolve() / name, photos, before)
+        history = (before / "history.csv").read_text(encoding="utf-8")
+        write_atomically(options.ship_to / "runs" / f"{name}_history.csv", history)
+    shipped = options.ship_to / ship_generator.SHIPPED.name
+    ship_generator.main([str(before / "generator_best.keras"), "--output", str(shipped)])
+
+
+def run_stage(name, settings, folder, photos, before):
+    """One stage, if it is not done; returns the folder of its best networks."""
+    form, start = settings.pop("form", None), folder / "02_model_training"
+    trained = folder / "03_model_finetuning" if before else start
+    done = folder / "done"
+    if not done.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / photos.name).exists():
+            (folder / photos.name).symlink_to(photos, target_is_directory=True)
+        if before:
+            hand_over(before, start, form, settings.get("seed", 1))
+        run_notebook("03" if before else "02", {"output_folder": folder, **settings}, folder / "notebooks")
+        write_atomically(done, "")
+    print(f"{name}: done", flush=True)
+    return trained
+
+
+def hand_over(before, start, form, seed):
+    """Copy a stage's best networks to where the next one looks for them, or build them anew in another form."""
+    start.mkdir(exist_ok=True)
+    if form is None:
+        for name in ("generator_best.keras", "discriminator_best.keras"):
+            shutil.copy(before / name, start / name)
+        return
+    learned = load_generator(before / "generator_best.keras")
+    filters = learned.get_layer("generator_encoder_1").filters
+    generator = build_generator(None, filters, **form)
+    generator.set_weights(ship_generator.round_weights(learned))  # as they were between two shipped files
+    save_model(generator, start / "generator_best.keras")
+    save_model(build_discriminator(None, 16, seed=seed + 1), start / "discriminator_best.keras")
+
+
+if __name__ == "__main__":
+    main()
