@@ -206,7 +206,7 @@ def test_smooth_fill_comes_near_the_harmonic_fill():
         method: np.abs(smooth_fill(image * keep, keep, method)[hole] - reference).mean()
         for method in ("smooth", "pull_push")
     }
-    assert distances["smooth"] < 0.02
+    assert distances["smooth"] < 0.01  # 0.0107 without the means on every level
     assert distances["smooth"] < distances["pull_push"] / 2
 
 
