@@ -10,10 +10,8 @@ ENCODER = (1, 2, 4, 8, 8, 8, 8)  # filters of the seven encoder blocks, in units
 DECODER = (8, 8, 8, 4, 2, 1, 1)  # filters of the seven decoder blocks
 SIZE_MULTIPLE = 2 ** len(ENCODER)  # seven halvings: height and width must be multiples of 128
 # rim_only: only kept pixels beside the hole count. full_trust: a cell of which 1 / full_trust counts is filled from
-# itself alone. relaxations: 3×3 means a level.
-# Hole PSNR and cast (distance of the hole's mean a*, b* from the photo's) on 24 landscapes, 256 px, hard brush / box:
-# "pull_push" 19.6 / 15.8 dB and 0.7 / 4.8, "smooth" 20.1 / 16.2 dB and 0.7 / 3.6 (with 12 means 20.2 / 16.3 dB and
-# 0.7 / 3.6), Telea 19.3 / 15.2 dB and 0.6 / 3.8.
+# itself alone. relaxations: 3×3 means a level. Both trained with: docs/TRAINING_STORY.md; "smooth" alone, without any
+# training: docs/RESULTS_ANALYSIS.md.
 FILLS = {
     "smooth": dict(rim_only=True, full_trust=64, relaxations=2),
     "pull_push": dict(rim_only=False, full_trust=16, relaxations=0),
@@ -109,7 +107,7 @@ def fill_smoothly(rgb, keep, method="smooth"):
     Pull: average colour and weight over ever larger cells. Push: from the coarsest cell down, a cell takes its own
     average where it holds enough kept pixels, and what the cell above has where it does not.
     Gortler et al. 1996, "The Lumigraph", section 3.4.2. "smooth" pulls from the kept pixels at the hole's rim alone and
-    takes a few means of the neighbours at every level (a few steps of Jacobi's method), so that it comes near the
+    takes a few means of the neighbours at every level, as Jacobi's method does, so that it comes near the
     harmonic fill, which solves Laplace's equation in the hole; "pull_push" averages all kept pixels of a cell, far
     ones too. In float32 whatever the precision of the network: bfloat16 has no more levels than a byte.
 

@@ -311,6 +311,19 @@ def tabulate_speed():
     return make_table(["path", *head], lines)
 
 
+def tabulate_stages():
+    """The trainings behind the shipped weights, from their settings and histories."""
+    shipped, lines = read_run(RUNS / "shipped.json"), []
+    for name, stage in shipped["stages"].items():
+        rows, text = read_history(RUNS / f"{name}_history.csv"), f"`{name}_history.csv`"
+        if len(rows) > 1:  # as in draw_history
+            text = f"[{text}](../results/{name}_history.png)"
+        minutes = sum(row["seconds"] for row in rows) / 60
+        rate, weight = stage["generator_learning_rate"], stage.get("adversarial_weight", 1.0)
+        lines.append([text, len(rows), stage["image_size"], f"{minutes:.0f}", f"{rate:.1e}", f"{weight:.0f}"])
+    return make_table(["`runs/`", "epochs", "pixels", "minutes", "learning rate", "adversarial weight"], lines)
+
+
 def describe_weights():
     path = MODELS / "inpainting_generator_best.keras"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -331,6 +344,7 @@ TABLES = {
     "ablations": tabulate_ablations,
     "last_epochs": tabulate_last_epochs,
     "speed": tabulate_speed,
+    "stages": tabulate_stages,
     "weights": describe_weights,
 }
 

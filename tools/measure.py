@@ -13,15 +13,8 @@ import time
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
-from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos, prepare_photos
-from inpaint_utils.baselines import (
-    biharmonic_fill,
-    mean_fill,
-    navier_stokes_fill,
-    patch_fill,
-    smooth_fill,
-    telea_fill,
-)
+from inpaint_utils import baselines, build_perceptual, evaluate, find_photos, load_generator, open_photos
+from inpaint_utils import prepare_photos
 from inpaint_utils.evaluation import check_disjoint
 from inpaint_utils.files import write_atomically
 
@@ -52,10 +45,11 @@ def main(arguments=None):
     )
     if options.trained_on:
         check_disjoint(photos, open_photos(options.trained_on))
-    fills = {"mean colour": mean_fill, "Telea": telea_fill, "Navier–Stokes": navier_stokes_fill}
+    fills = {"mean colour": baselines.mean_fill, "Telea": baselines.telea_fill}
+    fills["Navier–Stokes"] = baselines.navier_stokes_fill
     if options.slow:
-        fills |= {"biharmonic": biharmonic_fill, "PatchMatch": patch_fill}
-    fills["smooth fill"] = smooth_fill
+        fills |= {"biharmonic": baselines.biharmonic_fill, "PatchMatch": baselines.patch_fill}
+    fills["smooth fill"] = baselines.smooth_fill
     fills["generator"] = load_generator(options.generator)
     perceptual = build_perceptual(options.vgg19) if options.vgg19 else None
     started = time.perf_counter()
