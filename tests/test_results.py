@@ -53,6 +53,23 @@ def test_a_changed_number_is_found(tool):
     assert wrong != text and tool.fill_in_numbers(wrong) == text
 
 
+def test_gains_are_over_the_best_method_without_training_and_over_the_start(tool):
+    table = json.loads((ROOT / "models" / "runs" / "evaluation.json").read_text(encoding="utf-8"))["table"]
+    psnr = {}
+    for row in table:
+        psnr.setdefault((row["kind"], row["difficulty"]), {})[row["fill"], row["mode"]] = row["hole_psnr"]
+    classical = ("mean colour", "Telea", "Navier–Stokes", "biharmonic", "PatchMatch")
+    best, start, guided = [], [], []
+    for cell in psnr.values():
+        blind = cell["generator", "blind"]
+        best.append(blind - max(cell[name, "blind"] for name in classical))
+        start.append(blind - cell["smooth fill", "blind"])
+        guided.append(cell["generator", "guided"] - blind)
+    lines = tool.tabulate_gains().splitlines()[2:]
+    found = [[float(text) for text in re.findall(r"\| ([+-]\d+\.\d\d) ", line)] for line in lines]
+    np.testing.assert_allclose(found, [best, start, guided], atol=0.006)
+
+
 def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkeypatch):
     for page in tool.PAGES:
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
