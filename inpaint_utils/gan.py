@@ -7,10 +7,11 @@ from .perceptual import perceptual_distance
 
 CHANCE = 0.6931  # −log ½: the discriminator's loss when it cannot tell a photo from a filled one
 METRICS = (
-    "generator_loss",  # adversarial_weight·adversarial + l1_weight·l1 + perceptual_weight·perceptual
+    "generator_loss",  # the sum of the four terms below, by their weights
     "discriminator_loss",  # mean of its cross-entropies on photos and on filled photos
     "adversarial",  # cross-entropy of "filled is a photo"
     "l1",  # mean |raw − photo|, weighted by hole_weight in the hole
+    "colour",  # the same of the colour differences G − R and B − G
     "perceptual",  # VGG19 feature distance of filled and photo
     "hole_l1",  # mean |raw − photo| over hole pixels
     "duty",  # share of the steps on which the discriminator trained
@@ -37,7 +38,8 @@ class InpaintingGAN(keras.Model):
     """Generator and discriminator trained together by one loss in stock `fit`.
 
         total = generator loss + trains_d · discriminator loss
-        generator loss = adversarial_weight·adversarial + l1_weight·L1 + perceptual_weight·perceptual
+        generator loss = adversarial_weight·adversarial + l1_weight·(L1 + colour_weight·colour)
+                         + perceptual_weight·perceptual
 
     The adversarial term sees the discriminator through stop-gradient copies of its weights, the discriminator
     sees the generator's picture through stop-gradient: each network learns from its own loss alone. Both judge
@@ -54,6 +56,8 @@ class InpaintingGAN(keras.Model):
         perceptual: VGG19 features from `build_perceptual`, or None (then perceptual_weight must be 0).
         adversarial_weight, l1_weight, perceptual_weight: weights of the three terms.
         hole_weight: how much more an L1 error counts inside the hole (1: a plain mean over the picture).
+        colour_weight: how much the L1 error of the colour differences G − R and B − G counts beside that of R, G and B
+            (0: not at all). Most of an RGB error is lightness: without this, tints cost little.
         throttle_threshold: discriminator loss below which it is "too strong", 0 for no throttle.
         throttle_every: it then trains on one step in this many.
 
@@ -69,6 +73,7 @@ class InpaintingGAN(keras.Model):
         l1_weight=100.0,
         perceptual_weight=1.0,
         hole_weight=1.0,
+        colour_weight=0.0,
         throttle_threshold=0.5,
         throttle_every=3,
     ):
@@ -80,7 +85,7 @@ class InpaintingGAN(keras.Model):
             )
         self.generator, self.discriminator, self.perceptual = generator, discriminator, perceptual
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
-        self.perceptual_weight, self.hole_weight = perceptual_weight, hole_weight
+        self.perceptual_weight, self.hole_weight, self.colour_weight = perceptual_weight, hole_weight, colour_weight
         self.throttle_threshold, self.throttle_every = throttle_threshold, throttle_every
         # Averaged over replicas when assigned, so that every replica takes the same decision from it.
         self.last_d_loss = self._state("last_d_loss", initial=CHANCE, aggregation="mean")
@@ -114,9 +119,12 @@ class InpaintingGAN(keras.Model):
         filled = mask * photo + hole * raw
 
         # Every loss is one number a photo: what a photo costs does not depend on its batch mates or its replica.
-        error = ops.mean(ops.abs(raw - photo), axis=-1, keepdims=True)
+        difference = raw - photo
+        error = ops.mean(ops.abs(difference), axis=-1, keepdims=True)
+        colour_error = ops.mean(ops.abs(difference[..., 1:] - difference[..., :-1]), axis=-1, keepdims=True)
         weight = 1 + (self.hole_weight - 1) * hole
         l1 = _photo_sums(weight * error) / _photo_sums(weight)
+        colour = _photo_sums(weight * colour_error) / _photo_sums(weight)
         hole_l1 = _photo_sums(error * hole) / (_photo_sums(hole) + 1e-6)
 
         frozen = [ops.stop_gradient(variable) for variable in self.discriminator.trainable_variables]
@@ -126,7 +134,8 @@ class InpaintingGAN(keras.Model):
         perceptual = ops.zeros_like(l1)
         if self.perceptual is not None:
             perceptual = perceptual_distance(self.perceptual, filled, photo)
-        g_loss = self.adversarial_weight * adversarial + self.l1_weight * l1 + self.perceptual_weight * perceptual
+        g_loss = self.adversarial_weight * adversarial + self.l1_weight * (l1 + self.colour_weight * colour)
+        g_loss = g_loss + self.perceptual_weight * perceptual
 
         on_photo = self.discriminator(photo, training=training)
         on_filled = self.discriminator(ops.stop_gradient(filled), training=training)
@@ -136,7 +145,7 @@ class InpaintingGAN(keras.Model):
         if training:
             trains_d = self._throttle(_batch_mean(d_loss))
             self.trackers["duty"].update_state(trains_d)
-        values = (g_loss, d_loss, adversarial, l1, perceptual, hole_l1)
+        values = (g_loss, d_loss, adversarial, l1, colour, perceptual, hole_l1)
         for name, value in zip(METRICS, values, strict=False):  # all but the duty cycle
             self.trackers[name].update_state(value)
         return _batch_mean(g_loss + trains_d * d_loss) / _replicas()

@@ -7,13 +7,14 @@ import numpy as np
 
 from .masks import check_mask
 
-# Unit and number of decimals of each measure. Perfect are 100 %, infinity, 0 (cast, distance) and 1.
+# Unit and number of decimals of each measure. Perfect are 100 %, infinity, 0 (cast, error, distance) and 1.
 MEASURES = {
     "accuracy_raw": ("%", 2),
     "accuracy_filled": ("%", 2),
     "hole_accuracy": ("%", 2),
     "hole_psnr": ("dB", 2),
     "colour_cast": ("a*b*", 2),
+    "colour_error": ("a*b*", 2),
     "psnr": ("dB", 2),
     "ssim": ("", 3),
     "feature_distance": ("", 3),
@@ -30,7 +31,8 @@ def measure(raw, image, mask):
     picture, of the answer itself and of the filled picture, which has the kept pixels put back. All others
     measure the filled one: hole_accuracy and hole_psnr (dB) in the hole only; colour_cast, how far the hole's mean
     hue is off: the distance of its mean a*, b* from the photo's (CIELAB of sRGB, lightness left out; a colour
-    difference of 2.3 is just noticeable, Mahy et al. 1994); psnr (dB) and ssim (Wang et al. 2004; nan below 11
+    difference of 2.3 is just noticeable, Mahy et al. 1994); colour_error, the mean over its pixels of that distance,
+    where spots of one tint do not make up for those of another; psnr (dB) and ssim (Wang et al. 2004; nan below 11
     pixels) over the whole picture. Values outside [0, 1] are clipped. Raises ValueError for sizes that differ and
     for a mask that keeps or removes everything.
     """
@@ -43,13 +45,14 @@ def measure(raw, image, mask):
     truth = image.astype(np.float64)
     raw = np.clip(raw, 0, 1, dtype=np.float64)
     filled = np.where(hole[..., np.newaxis], raw, truth)
-    error = filled - truth
+    error, colours = filled - truth, _colours(filled[hole]) - _colours(truth[hole])
     return {
         "accuracy_raw": 100 * (1 - np.abs(raw - truth).mean()),
         "accuracy_filled": 100 * (1 - np.abs(error).mean()),
         "hole_accuracy": 100 * (1 - np.abs(error[hole]).mean()),
         "hole_psnr": _psnr(error[hole]),
-        "colour_cast": math.dist(_mean_hue(filled[hole]), _mean_hue(truth[hole])),
+        "colour_cast": float(np.linalg.norm(colours.mean(axis=0))),
+        "colour_error": float(np.linalg.norm(colours, axis=1).mean()),
         "psnr": _psnr(error),
         "ssim": _ssim(filled, truth),
     }
@@ -71,10 +74,9 @@ def _psnr(error):
     return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
 
 
-def _mean_hue(pixels):
-    """Mean a* and b* (CIELAB) of (N, 3) sRGB values in [0, 1]."""
-    lab = cv2.cvtColor(pixels[np.newaxis].astype(np.float32), cv2.COLOR_RGB2LAB)
-    return lab[0, :, 1:].mean(axis=0, dtype=np.float64)
+def _colours(pixels):
+    """a* and b* (CIELAB) of (N, 3) sRGB values in [0, 1]: (N, 2)."""
+    return cv2.cvtColor(pixels[np.newaxis].astype(np.float32), cv2.COLOR_RGB2LAB)[0, :, 1:].astype(np.float64)
 
 
 def _ssim(a, b):

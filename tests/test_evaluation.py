@@ -105,27 +105,33 @@ def to_lab(rgb):
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
-def test_colour_cast_is_the_distance_of_mean_hues():
+def test_colour_measures_are_distances_of_a_and_b_of_the_mean_and_of_each_pixel():
     rng = np.random.default_rng(2)
     image = rng.uniform(0.1, 0.9, (32, 32, 3)).astype(np.float32)
     raw = np.clip(image * (0.9, 1.0, 1.1), 0, 1).astype(np.float32)  # bluish, in kept pixels, too
     mask = np.ones((32, 32, 1), np.float32)
     mask[8:24, 4:20] = 0
     hole = mask[..., 0] == 0
-    a_and_b = (to_lab(raw[hole].astype(float)) - to_lab(image[hole].astype(float))).mean(axis=0)[1:]
-    assert np.hypot(*a_and_b) > 3
-    assert measure(raw, image, mask)["colour_cast"] == pytest.approx(np.hypot(*a_and_b), abs=0.05)
+    colours = (to_lab(raw[hole].astype(float)) - to_lab(image[hole].astype(float)))[:, 1:]
+    cast, error = np.hypot(*colours.mean(axis=0)), np.hypot(*colours.T).mean()
+    assert 3 < cast < error - 0.5
+    values = measure(raw, image, mask)
+    assert values["colour_cast"] == pytest.approx(cast, abs=0.05)
+    assert values["colour_error"] == pytest.approx(error, abs=0.05)
 
 
-def test_colour_cast_leaves_lightness_and_place_out():
+def test_colour_measures_leave_lightness_out_and_the_cast_place_too():
     image = np.repeat(np.random.default_rng(3).random((32, 32, 1), np.float32), 3, axis=-1)
     mask = np.ones((32, 32, 1), np.float32)
     mask[8:24, 4:20] = 0
-    assert measure(1 - image, image, mask)["colour_cast"] == pytest.approx(0, abs=0.05)
+    lighter = measure(1 - image, image, mask)
+    assert (lighter["colour_cast"], lighter["colour_error"]) == pytest.approx((0, 0), abs=0.05)
     colours = np.random.default_rng(3).random((32, 32, 3), np.float32)
     moved = colours.copy()
     moved[8:24, 4:20] = colours[8:24, 4:20][::-1, ::-1]
-    assert measure(moved, colours, mask)["colour_cast"] == pytest.approx(0, abs=1e-3)
+    elsewhere = measure(moved, colours, mask)
+    assert elsewhere["colour_cast"] == pytest.approx(0, abs=1e-3)
+    assert elsewhere["colour_error"] > 10
 
 
 def test_raw_and_filled_are_kept_apart():

@@ -146,7 +146,7 @@ def cross_entropy(logits, label):
 
 
 def test_losses_are_those_of_the_formulas_in_numpy():
-    gan = build_tiny_gan(adversarial_weight=2.0, l1_weight=50.0, hole_weight=6.0)
+    gan = build_tiny_gan(adversarial_weight=2.0, l1_weight=50.0, hole_weight=6.0, colour_weight=3.0)
     batch = make_batches(4)[0][0]
     photo, hole = batch["photo"] / 255.0, 1.0 - batch["mask"]
     raw = gan.predict_on_batch(batch)
@@ -155,13 +155,19 @@ def test_losses_are_those_of_the_formulas_in_numpy():
     error = np.abs(raw - photo).mean(axis=-1, keepdims=True)
     weight = np.where(hole == 1, 6.0, 1.0)
 
+    red, green, blue = (raw[..., [channel]] - photo[..., [channel]] for channel in range(3))
+    colour_error = (np.abs(green - red) + np.abs(blue - green)) / 2
+
     adversarial = cross_entropy(on_filled, 1).mean()
-    l1 = ((weight * error).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3))).mean()
+    l1, colour = (
+        ((weight * pixels).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3))).mean() for pixels in (error, colour_error)
+    )
     expected = {
         "adversarial": adversarial,
         "l1": l1,
+        "colour": colour,
         "hole_l1": np.mean([errors[holes == 1].mean() for errors, holes in zip(error, hole, strict=True)]),
-        "generator_loss": 2 * adversarial + 50 * l1,
+        "generator_loss": 2 * adversarial + 50 * (l1 + 3 * colour),
         "discriminator_loss": (cross_entropy(on_photo, 1).mean() + cross_entropy(on_filled, 0).mean()) / 2,
         "perceptual": 0.0,
     }
@@ -182,7 +188,7 @@ def test_what_a_photo_costs_does_not_depend_on_its_batch_mates():
     alone = [
         gan.test_on_batch({name: part[i : i + 1] for name, part in batch.items()}, return_dict=True) for i in range(4)
     ]
-    for name in ("l1", "hole_l1", "adversarial", "discriminator_loss", "loss"):
+    for name in ("l1", "colour", "hole_l1", "adversarial", "discriminator_loss", "loss"):
         assert together[name] == pytest.approx(np.mean([one[name] for one in alone]), rel=1e-5)
 
 

@@ -27,7 +27,7 @@ PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAI
 ARMS = ("unbalanced", "balanced")
 FORMS = {"": "", "plain_": ", plain form"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
-FAILURES = (0, 16, 24)
+FAILURES = (0, 16, 37)
 EXAMPLES = {"easy": (16, 35), "medium": (2, 31), "hard": (12, 0)}
 
 
@@ -192,7 +192,8 @@ def tabulate(measure, digits, run="evaluation", interval=False):
             values = [f"{v} ({a:.{digits}f}–{b:.{digits}f})" for v, (a, b) in zip(values, ends, strict=True)]
         lines.append([name, *values])
     title = f"{measure.replace('_', ' ').replace('psnr', 'PSNR').replace('ssim', 'SSIM')}"
-    units = {"hole_psnr": ", dB", "psnr": ", dB", "colour_cast": ", distance in a\\*, b\\*"}
+    distance = ", distance in a\\*, b\\*"
+    units = {"hole_psnr": ", dB", "psnr": ", dB", "colour_cast": distance, "colour_error": distance}
     unit = units.get(measure, ", %" if "accuracy" in measure else "")
     return make_table([title + unit, *(f"{kind} {level}" for kind, level in cells)], lines)
 
@@ -250,7 +251,7 @@ def tabulate_arms():
             cells.append(describe([rows[-1][measure] for rows in histories], digits))
         cells.append(describe([min(row["val_hole_l1"] for row in rows) for rows in histories], 4))
         for kind in ("brush", "box"):
-            cells.append(describe([read_psnr(name, kind) for name in names], 2))
+            cells.append(describe([read_mean(name, kind) for name in names], 2))
         lines.append(cells)
     head = ["training", "seeds", "D loss", "duty cycle", "adversarial loss", "best validation hole error"]
     return make_table([*head, "test hole PSNR, brush, dB", "box, dB"], lines)
@@ -262,10 +263,24 @@ def tabulate_ablations():
     for name, text in read_run(STUDY / "settings.json")["ablations"].items():
         if (STUDY / f"{name}.json").is_file():
             rows = read_history(STUDY / f"{name}.csv")
-            cells = [f"{read_psnr(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
+            cells = [f"{read_mean(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
             lines.append([text, f"{min(row['val_hole_l1'] for row in rows):.4f}", *cells])
     head = ["run", "best validation hole error", "brush, blind, dB", "guided", "box, blind, dB", "guided"]
     return make_table(head, lines)
+
+
+def tabulate_colours():
+    """What counting errors of colour by themselves does: blind fillings of the study's test photos."""
+    lines = []
+    for weight in (0, 2, 8):
+        name = f"colour_{weight}"
+        best = min(read_history(STUDY / f"{name}.csv"), key=lambda row: row["val_hole_l1"])
+        cells = [weight, *(f"{best[measure]:.4f}" for measure in ("val_hole_l1", "val_colour"))]
+        for kind in ("brush", "box"):
+            cells += [f"{read_mean(name, kind, measure=m):.2f}" for m in ("hole_psnr", "colour_cast", "colour_error")]
+        lines.append(cells)
+    head = ["colour weight", "best validation hole error", "validation colour error"]
+    return make_table([*head, *(f"{k}: {m}" for k in ("brush", "box") for m in ("dB", "cast", "error"))], lines)
 
 
 def tabulate_last_epochs():
@@ -275,6 +290,7 @@ def tabulate_last_epochs():
         "further": "with the adversarial loss, epoch",
         "last": "without it, epoch",
         "rim": "without it, hole filled from its rim, epoch",
+        "colour": "and errors of colour counted twice more, epoch",
     }
     for name, text in parts.items():
         for row in read_history(RUNS / f"{name}_finetuning_history.csv"):
@@ -282,10 +298,10 @@ def tabulate_last_epochs():
     return make_table(["fine-tuning at 256 pixels", "learning rate", "validation hole error"], lines)
 
 
-def read_psnr(name, kind, mode="blind"):
-    """A study run's hole PSNR on the test photos, mean over the three difficulties."""
+def read_mean(name, kind, mode="blind", measure="hole_psnr"):
+    """A study run's measure on the test photos, mean over the three difficulties."""
     table = read_run(STUDY / f"{name}.json")["evaluation"]["table"]
-    return float(np.mean([row["hole_psnr"] for row in table if (row["kind"], row["mode"]) == (kind, mode)]))
+    return float(np.mean([row[measure] for row in table if (row["kind"], row["mode"]) == (kind, mode)]))
 
 
 def describe(values, digits):
@@ -336,12 +352,14 @@ TABLES = {
     "hole_accuracy": partial(tabulate, "hole_accuracy", 2),
     "ssim": partial(tabulate, "ssim", 3),
     "colour_cast": partial(tabulate, "colour_cast", 2, interval=True),
+    "colour_error": partial(tabulate, "colour_error", 2, interval=True),
     "closer_psnr": partial(tabulate, "hole_psnr", 2, run="closer_look"),
     "closer_distance": partial(tabulate, "feature_distance", 3, run="closer_look", interval=True),
     "gains": tabulate_gains,
     "original": tabulate_original,
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
+    "colours": tabulate_colours,
     "last_epochs": tabulate_last_epochs,
     "speed": tabulate_speed,
     "stages": tabulate_stages,

@@ -27,6 +27,7 @@ def read_settings(arguments=None):
     parser.add_argument("--generator-learning-rate", type=float, default=5e-5)
     parser.add_argument("--discriminator-learning-rate", type=float, default=2e-5)
     parser.add_argument("--hole-weight", type=float, default=6.0)
+    parser.add_argument("--colour-weight", type=float, default=2.0)
     parser.add_argument("--vgg19-weights", default="imagenet", help='"imagenet", a file, or "none"')
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--max-hours", type=float)
@@ -49,6 +50,7 @@ def train(settings):
             build_perceptual(weights),
             perceptual_weight=0 if weights is None else 1,
             hole_weight=settings.hole_weight,
+            colour_weight=settings.colour_weight,
         )
         ratio = settings.discriminator_learning_rate / settings.generator_learning_rate
         gan.compile(optimizer=ThrottledAdam(settings.generator_learning_rate, discriminator_ratio=ratio))
