@@ -13,6 +13,7 @@ from .masks import check_mask
 from .models import SIZE_MULTIPLE
 from .windows import plan_windows
 
+SIDE_MARGIN = 16  # pixels; a hole this near to a side must not meet the zeros that convolutions see beyond it
 LARGEST_SIDE = 512  # pixels a generator of no fixed size sees at once: twice what it was trained with
 GENERATOR_FILE = "inpainting_generator_best.keras"
 
@@ -84,7 +85,8 @@ def build_input(image, mask, edges=None):
 def inpaint(generator, image, mask, edges=None):
     """Fill the holes of a photo of any size; kept pixels come back bit for bit.
 
-    A photo of up to 512 pixels a side (or up to the generator's own size) is filled as a whole, padded by reflection.
+    A photo of up to 512 pixels a side (or up to the generator's own size) is filled as a whole, padded by reflection
+    (to a multiple of 128, and beyond a side that a hole comes near to).
     In a larger one each hole is filled in a window with context around it (see `plan_windows`), at the photo's own
     resolution where the window has up to 512 pixels; the answer of a larger window comes back enlarged.
 
@@ -155,7 +157,7 @@ def _feather(answer, image, keep, width):
 
 def _run(generator, image, keep, edges):
     """The generator's picture, (H, W, 3), of a picture no larger than it takes."""
-    padding = [_share_padding(_missing(length, generator.input_shape[1])) for length in keep.shape]
+    padding = [_share_padding(_missing(part, generator.input_shape[1])) for part in (keep, keep.T)]
     parts = (image, keep[..., np.newaxis].astype(np.float32), edges)
     # The mask is mirrored with the photo, or the padding would show a dark copy of the hole as something kept.
     padded = [None if part is None else np.pad(part, (*padding, (0, 0)), mode="symmetric") for part in parts]
@@ -164,9 +166,16 @@ def _run(generator, image, keep, edges):
     return np.clip(raw[top : top + keep.shape[0], left : left + keep.shape[1]], 0, 1)
 
 
-def _missing(length, fixed):
-    """Pixels to add to a side: up to the generator's own size, or to the next multiple of 128."""
-    return -length % SIZE_MULTIPLE if fixed is None else fixed - length
+def _missing(keep, fixed):
+    """Rows to add: up to the generator's own size, or to a multiple of 128, with room for SIDE_MARGIN if it is needed.
+
+    In a hole near the first or last row those zeros would leave a faint line along the side.
+    """
+    if fixed is not None:
+        return fixed - len(keep)
+    missing = -len(keep) % SIZE_MULTIPLE
+    near_a_side = not (keep[:SIDE_MARGIN].all() and keep[-SIDE_MARGIN:].all())
+    return missing + SIZE_MULTIPLE if near_a_side and missing < 2 * SIDE_MARGIN else missing
 
 
 def _share_padding(missing):

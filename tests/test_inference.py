@@ -97,10 +97,33 @@ def test_what_lies_under_the_hole_does_not_change_the_answer_by_one_bit(side):
     assert np.array_equal(inpaint(GENERATORS[None], image, mask), inpaint(GENERATORS[None], unreadable, mask))
 
 
-def test_a_256_pixel_photo_is_filled_as_in_the_evaluation():
-    image, mask = draw_photo(256, 256), create_mask((256, 256), 0.3, seed=2)
+def test_a_256_pixel_photo_whose_holes_keep_off_its_sides_is_filled_as_in_the_evaluation():
+    image, mask = draw_photo(256, 256), draw_mask(256, 256, (40, 60, 130, 120), (200, 20, 30, 30))
     raw = generator_fill(GENERATORS[None])(image[np.newaxis], mask[np.newaxis], [None])[0]
     np.testing.assert_allclose(inpaint(GENERATORS[None], image, mask), np.where(mask == 1, image, raw), atol=1e-5)
+
+
+@pytest.mark.parametrize(("turns", "flip"), [(0, False), (0, True), (1, False), (1, True)])
+def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(turns, flip):
+    """Second differences across the last columns of a hole in a plain sky, of the generator that ships."""
+    sky = np.linspace([0.4, 0.55, 0.8], [0.8, 0.85, 0.9], 256)[:, np.newaxis] * np.ones((1, 256, 1))
+    mask = draw_mask(256, 256, (80, 180, 90, 76))
+    image, mask = (np.rot90(part[:, ::-1] if flip else part, turns).astype(np.float32) for part in (sky, mask))
+    generator = load_generator()
+
+    def see_line(answer):
+        back = np.rot90(answer, -turns)
+        return np.abs(np.diff((back[:, ::-1] if flip else back)[80:170, -8:], n=2, axis=1)).mean()
+
+    raw = generator_fill(generator)(image[np.newaxis], mask[np.newaxis], [None])[0]
+    assert see_line(inpaint(generator, image, mask)) < 0.5 * see_line(raw)
+
+
+def test_room_is_made_only_along_sides_that_a_hole_is_near_to():
+    recorder = Recorder()
+    for hole in ((100, 100, 40, 40), (100, 220, 40, 36), (0, 100, 40, 40), (10, 230, 40, 20)):
+        inpaint(recorder, np.full((256, 256, 3), 0.5, np.float32), draw_mask(256, 256, hole))
+    assert [part.shape[:2] for part in recorder.seen] == [(256, 256), (256, 384), (384, 256), (384, 384)]
 
 
 @settings(max_examples=8, deadline=None)
@@ -119,11 +142,11 @@ def test_the_answer_hardly_depends_on_where_the_padding_is(height, width, seed):
 
 def test_the_padding_mirrors_photo_and_hole_alike():
     recorder = Recorder()
-    inpaint(recorder, np.full((128, 100, 3), 0.5, np.float32), draw_mask(128, 100, (50, 90, 20, 10)))
+    inpaint(recorder, np.full((128, 90, 3), 0.5, np.float32), draw_mask(128, 90, (50, 80, 20, 10)))
     (seen,) = recorder.seen
     assert seen.shape == (128, 128, 4)
     hole = (seen[..., :3] == 0).all(axis=-1)
-    assert hole[50:70, 14 + 90 : 14 + 100].all() and hole[50:70, 14 + 100 : 14 + 110].all()  # 14 columns of padding
+    assert hole[50:70, 19 + 80 : 19 + 90].all() and hole[50:70, 19 + 90 : 19 + 100].all()  # 19 columns of padding
     assert hole.sum() == 2 * 20 * 10
 
 
@@ -139,7 +162,7 @@ def test_a_hole_larger_than_the_context_is_filled_from_the_whole_photo():
     recorder, image = Recorder(), np.full((1600, 1200, 3), 0.4, np.float32)
     filled = inpaint(recorder, image, draw_mask(1600, 1200, (12, 12, 1576, 1176)))  # rim cells keep a part
     (seen,) = recorder.seen
-    assert seen.shape == (512, 384, 4)
+    assert seen.shape == (512 + 128, 384 + 128, 4)  # shrunk, with room beyond the sides that the hole is near to
     assert np.allclose(filled[800, 600], 0.7)
     colours = seen[..., 0]
     assert ((colours == 0) | (np.abs(colours - 0.4) < 1e-4)).all()  # no third colour: nothing hidden bleeds in
