@@ -4,6 +4,7 @@ Each is fill(image, mask) -> float32 (H, W, 3). image: float32 (H, W, 3) RGB in 
 not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image.
 """
 
+import math
 from functools import cache
 
 import cv2
@@ -53,17 +54,22 @@ def smooth_fill(image, mask):
 
     See `fill_smoothly` in models.py; it comes near the harmonic fill, which solves Laplace's equation in the hole.
     """
-    from .inference import inpaint
+    from .inference import LARGEST_SIDE, SIZE_MULTIPLE, inpaint
 
-    return inpaint(_untaught_generator(), image, mask)
+    size = math.ceil(max(image.shape[:2]) / SIZE_MULTIPLE) * SIZE_MULTIPLE
+    return inpaint(_untaught_generator(min(size, LARGEST_SIDE)), image, mask)
 
 
 @cache
-def _untaught_generator():
-    """A generator whose change to its start is zero everywhere."""
+def _untaught_generator(size):
+    """A generator whose change to its start is zero everywhere.
+
+    Of a fixed size, so that `inpaint` makes no room beyond the sides: it is there for convolutions, and would move
+    the start away from the one that `evaluate` measures the generator with.
+    """
     from .models import build_generator
 
-    generator = build_generator(None, base_filters=1)
+    generator = build_generator(size, base_filters=1)
     change = generator.get_layer("generator_change")
     change.set_weights([np.zeros_like(weights) for weights in change.get_weights()])
     return generator

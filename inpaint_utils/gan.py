@@ -7,7 +7,7 @@ from .perceptual import perceptual_distance
 
 CHANCE = 0.6931  # −log ½: the discriminator's loss when it cannot tell a photo from a filled one
 METRICS = (
-    "generator_loss",  # the sum of the four terms below, by their weights
+    "generator_loss",  # adversarial, l1, colour and perceptual, by their weights
     "discriminator_loss",  # mean of its cross-entropies on photos and on filled photos
     "adversarial",  # cross-entropy of "filled is a photo"
     "l1",  # mean |raw − photo|, weighted by hole_weight in the hole

@@ -13,7 +13,7 @@ from .masks import check_mask
 from .models import SIZE_MULTIPLE
 from .windows import plan_windows
 
-SIDE_MARGIN = 16  # pixels; a hole this near to a side must not meet the zeros that convolutions see beyond it
+SIDE_MARGIN = 16  # pixels; a hole nearer to a side than this gets room beyond it
 LARGEST_SIDE = 512  # pixels a generator of no fixed size sees at once: twice what it was trained with
 GENERATOR_FILE = "inpainting_generator_best.keras"
 
@@ -167,9 +167,10 @@ def _run(generator, image, keep, edges):
 
 
 def _missing(keep, fixed):
-    """Rows to add: up to the generator's own size, or to a multiple of 128, with room for SIDE_MARGIN if it is needed.
+    """Rows to add: up to the generator's own size, or to a multiple of 128.
 
-    In a hole near the first or last row those zeros would leave a faint line along the side.
+    Where a hole is near the first or last row, enough of them to keep SIDE_MARGIN between it and the zeros that
+    convolutions see beyond the picture: they would leave a faint line in it.
     """
     if fixed is not None:
         return fixed - len(keep)

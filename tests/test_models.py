@@ -210,9 +210,12 @@ def test_smooth_fill_comes_near_the_harmonic_fill():
     assert distances["smooth"] < distances["pull_push"] / 2
 
 
-def test_the_baseline_smooth_fill_is_a_generator_s_start():
+@pytest.mark.parametrize("reaches_a_corner", [False, True])
+def test_the_baseline_smooth_fill_is_a_generator_s_start(reaches_a_corner):
     image = np.random.default_rng(10).uniform(0.05, 0.95, (128, 128, 3)).astype(np.float32)
     keep = box_hole()
+    if reaches_a_corner:
+        keep[90:, 70:] = 0
     start = baselines.smooth_fill(image, keep)
     np.testing.assert_allclose(start, smooth_fill(image * keep, keep), atol=1e-4)
     np.testing.assert_array_equal(start[keep[..., 0] == 1], image[keep[..., 0] == 1])
