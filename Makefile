@@ -38,7 +38,7 @@ bench: $(VENV)/.installed
 # A page to try it on, at http://127.0.0.1:7860, with its REST service.
 demo: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -e ".[demo]"
-	$(BIN)/python -m inpaint_utils.demo
+	$(BIN)/python -m inpaint_utils.app.page
 
 # Links to Colab and Kaggle, once the project is published: make badges REPOSITORY=owner/name
 badges: $(VENV)/.installed

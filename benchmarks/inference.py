@@ -40,7 +40,7 @@ def build_paths(generator, size, folder):
     """The ways to run it: name -> function of a float32 (1, size, size, 4) array."""
     import tensorflow as tf
 
-    from inpaint_utils.export import export_generator, open_exported
+    from inpaint_utils.inference.export import export_generator, open_exported
 
     compiled = tf.function(lambda picture: generator(picture, training=False))
     paths = {
@@ -94,9 +94,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("-o", "--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
-    from inpaint_utils.inference import build_input, load_generator
-    from inpaint_utils.masks import create_mask
-    from inpaint_utils.models import build_generator
+    from inpaint_utils.data.masks import create_mask
+    from inpaint_utils.inference.inpaint import build_input, load_generator
+    from inpaint_utils.networks.models import build_generator
 
     generator = load_generator(options.generator) if options.generator else build_generator(None, options.filters)
     shape = (options.size, options.size)

@@ -9,16 +9,37 @@ import importlib
 __version__ = "0.1.0"
 
 _MODULES = {
-    "images": ("load_image", "save_image"),
-    "photos": ("PhotoSet", "find_photos", "open_photos", "prepare_photos", "sample_photos"),
-    "masks": ("DIFFICULTIES", "MASK_KINDS", "check_mask", "create_mask", "load_mask"),
-    "edges": ("combine_edges", "detect_edges"),
-    "batches": ("PhotoBatches",),
-    "models": ("build_discriminator", "build_generator"),
-    "perceptual": ("build_perceptual", "perceptual_distance"),
-    "gan": ("InpaintingGAN", "ThrottledAdam", "decode_batch"),
-    "inference": ("build_input", "inpaint", "load_generator"),
+    "data.images": ("load_image", "save_image"),
+    "data.photos": ("PhotoSet", "find_photos", "open_photos", "prepare_photos", "sample_photos"),
+    "data.masks": ("DIFFICULTIES", "MASK_KINDS", "check_mask", "create_mask", "load_mask"),
+    "data.edges": ("combine_edges", "detect_edges"),
+    "data.batches": ("PhotoBatches",),
+    "networks.models": ("build_discriminator", "build_generator"),
+    "networks.perceptual": ("build_perceptual", "perceptual_distance"),
+    "training.gan": ("InpaintingGAN", "ThrottledAdam", "decode_batch"),
+    "training.callbacks": ("SaveBest", "TimeBudget", "TrainingMonitor", "plan_learning_rate"),
+    "training.resume": ("Resume",),
+    "inference.inpaint": ("build_input", "inpaint", "load_generator"),
+    "inference.baselines": (
+        "biharmonic_fill",
+        "mean_fill",
+        "navier_stokes_fill",
+        "patch_fill",
+        "smooth_fill",
+        "telea_fill",
+    ),
+    "inference.export": ("export_generator",),
     "evaluation": ("evaluate",),
+    "host": (
+        "choose_output_folder",
+        "choose_profile",
+        "find_host",
+        "find_photo_folder",
+        "find_process",
+        "is_interactive",
+        "set_up_devices",
+    ),
+    "stages": ("open_networks", "open_or_prepare", "open_tested_generator"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

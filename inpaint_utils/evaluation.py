@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from .baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
-from .edges import combine_edges, detect_edges
+from .data.edges import combine_edges, detect_edges
+from .data.masks import DIFFICULTIES, MASK_KINDS, create_mask
 from .files import format_csv, write_atomically
-from .masks import DIFFICULTIES, MASK_KINDS, create_mask
+from .inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
 from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
@@ -27,7 +27,7 @@ GRAY_LEVEL = 1 / 255
 
 def generator_fill(generator):
     """Turn a 4-channel Keras generator into a fill of batches: fill(images, masks, edges) -> raws."""
-    from .inference import build_input
+    from .inference.inpaint import build_input
 
     def fill(images, masks, edges):
         inputs = [build_input(*inputs) for inputs in zip(images, masks, edges, strict=True)]
@@ -268,7 +268,7 @@ def _judge(name, raw, truth, keep):
 
 
 def _add_feature_distance(perceptual, found, raws, truths, keeps):
-    from .perceptual import perceptual_distance
+    from .networks.perceptual import perceptual_distance
 
     truths = np.stack(truths)
     filled = np.where(np.stack(keeps) == 1, truths, np.clip(np.nan_to_num(np.stack(raws)), 0, 1))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tiny
 
-from inpaint_utils.gan import METRICS
-from inpaint_utils.models import build_discriminator, build_generator
-from inpaint_utils.photos import prepare_photos, sample_photos
+from inpaint_utils.data.photos import prepare_photos, sample_photos
+from inpaint_utils.networks.models import build_discriminator, build_generator
+from inpaint_utils.training.gan import METRICS
 
 HERE = Path(__file__).parent
 NO_JAX = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")

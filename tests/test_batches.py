@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import make_photos
 
-from inpaint_utils.batches import PhotoBatches
+from inpaint_utils.data.batches import PhotoBatches
 
 PHOTOS = make_photos(12, 64)
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from tiny import build_tiny_gan, make_batches, read_weights, same_bits
 
-from inpaint_utils import ThrottledAdam, callbacks, files
-from inpaint_utils.callbacks import Resume, SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
+from inpaint_utils import ThrottledAdam, files
+from inpaint_utils.training import callbacks
+from inpaint_utils.training.callbacks import SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
+from inpaint_utils.training.resume import Resume
 
 VALIDATION = make_batches(4, fixed=True)
 BOTH = ("generator_best.keras", "discriminator_best.keras")
@@ -204,15 +206,15 @@ from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 import keras
 from tiny import build_tiny_generator
-from inpaint_utils.callbacks import _try
+from inpaint_utils.training.callbacks import write_or_report
 from inpaint_utils.files import save_model, write_atomically
 folder, model = Path(sys.argv[1]), build_tiny_generator()
-assert _try(save_model, model, folder / "best.keras")
+assert write_or_report(save_model, model, folder / "best.keras")
 before = (folder / "best.keras").read_bytes()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-assert not _try(save_model, model, folder / "best.keras")
-assert not _try(write_atomically, folder / "resume.npz", b"0" * 5000)
+assert not write_or_report(save_model, model, folder / "best.keras")
+assert not write_or_report(write_atomically, folder / "resume.npz", b"0" * 5000)
 assert (folder / "best.keras").read_bytes() == before and [p.name for p in folder.iterdir()] == ["best.keras"]
 print("kept")
 """

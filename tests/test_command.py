@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from inpaint_utils import __main__ as command
-from inpaint_utils.__main__ import main
-from inpaint_utils.masks import create_mask
-from inpaint_utils.models import build_generator
+from inpaint_utils.app import command
+from inpaint_utils.app.command import main
+from inpaint_utils.data.masks import create_mask
+from inpaint_utils.networks.models import build_generator
 
 GENERATOR = build_generator(None, 4)
 # For a process of its own; this one's OpenCV has set its limit already.

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from test_command import FRESH, draw_photo, make_bomb, split, write, write_mask
 
-from inpaint_utils import demo
-from inpaint_utils.models import build_generator
-from inpaint_utils.photos import sample_photos
+from inpaint_utils.app import page as demo
+from inpaint_utils.data.photos import sample_photos
+from inpaint_utils.networks.models import build_generator
 
 needs_gradio = pytest.mark.skipif(
     importlib.util.find_spec("gradio") is None, reason="Gradio not installed: pip install 'inpaint-utils[demo]'"
@@ -41,7 +41,7 @@ def service(tmp_path_factory):
         port = probe.getsockname()[1]
     (folder / "temporary").mkdir()
     server = subprocess.Popen(
-        [sys.executable, "-m", "inpaint_utils.demo", "--generator", "generator.keras", "--port", str(port)],
+        [sys.executable, "-m", "inpaint_utils.app.page", "--generator", "generator.keras", "--port", str(port)],
         cwd=folder,
         env={**FRESH, "TMPDIR": str(folder / "temporary")},
         stdout=subprocess.DEVNULL,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpaint_utils.edges import combine_edges, detect_edges
-from inpaint_utils.masks import MASK_KINDS, create_mask
+from inpaint_utils.data.edges import combine_edges, detect_edges
+from inpaint_utils.data.masks import MASK_KINDS, create_mask
 
 
 def soft_noise(height, width, seed=0):

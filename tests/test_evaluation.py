@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from inpaint_utils import evaluation
-from inpaint_utils.baselines import (
+from inpaint_utils.data.masks import DIFFICULTIES, create_mask
+from inpaint_utils.evaluation import check_disjoint, evaluate, generator_fill, stored_masks
+from inpaint_utils.inference.baselines import (
     biharmonic_fill,
     mean_fill,
     navier_stokes_fill,
@@ -16,8 +18,6 @@ from inpaint_utils.baselines import (
     smooth_fill,
     telea_fill,
 )
-from inpaint_utils.evaluation import check_disjoint, evaluate, generator_fill, stored_masks
-from inpaint_utils.masks import DIFFICULTIES, create_mask
 from inpaint_utils.measures import measure
 
 
@@ -299,7 +299,7 @@ def test_baselines_fill_the_hole_keep_the_rest_and_ignore_hidden_pixels(fill):
 
 
 def test_a_generator_is_run_in_batches_blind_and_guided():
-    inference = pytest.importorskip("inpaint_utils.inference")
+    inference = pytest.importorskip("inpaint_utils.inference.inpaint")
     batches = []
 
     class Generator:

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from inpaint_utils.export import export_generator, open_exported
-from inpaint_utils.inference import build_input, inpaint, load_generator
-from inpaint_utils.masks import create_mask
-from inpaint_utils.models import build_generator
+from inpaint_utils.data.masks import create_mask
+from inpaint_utils.inference.export import export_generator, open_exported
+from inpaint_utils.inference.inpaint import build_input, inpaint, load_generator
+from inpaint_utils.networks.models import build_generator
 from inpaint_utils.quiet import keras
 
 # Largest difference of any pixel from Keras's answer, in [0, 1].
@@ -80,7 +80,7 @@ def test_8_bit_weights_make_a_smaller_file(exported):
 
 def test_the_module_needs_no_extra_until_one_is_used():
     code = (
-        "import sys, inpaint_utils, inpaint_utils.quiet, inpaint_utils.inference, inpaint_utils.export;"
+        "import sys, inpaint_utils.quiet, inpaint_utils.inference.inpaint, inpaint_utils.inference.export;"
         "print({'gradio', 'onnxruntime', 'tf2onnx', 'onnx', 'ai_edge_litert'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tiny import build_tiny_gan, make_batches, read_weights, same_bits
 
-from inpaint_utils.gan import CHANCE, InpaintingGAN, ThrottledAdam, decode_batch
-from inpaint_utils.inference import build_input
+from inpaint_utils.inference.inpaint import build_input
+from inpaint_utils.training.gan import CHANCE, InpaintingGAN, ThrottledAdam, decode_batch
 
 STEPS = 12
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpaint_utils import inference
+from inpaint_utils.data.masks import create_mask
 from inpaint_utils.evaluation import generator_fill
-from inpaint_utils.inference import build_input, inpaint, load_generator
-from inpaint_utils.masks import create_mask
-from inpaint_utils.models import build_discriminator, build_generator
-from inpaint_utils.windows import plan_windows
+from inpaint_utils.inference import inpaint as inference
+from inpaint_utils.inference.inpaint import build_input, inpaint, load_generator
+from inpaint_utils.inference.tiling import plan_windows
+from inpaint_utils.networks.models import build_discriminator, build_generator
 
 GENERATORS = {size: build_generator(size, 4) for size in (None, 128)}
 
@@ -248,8 +248,8 @@ def test_a_24_megapixel_photo_with_five_holes_takes_under_20_seconds_and_3_gigab
 import json, resource, time
 import inpaint_utils.quiet
 import numpy as np
-from inpaint_utils.inference import inpaint
-from inpaint_utils.models import build_generator
+from inpaint_utils.inference.inpaint import inpaint
+from inpaint_utils.networks.models import build_generator
 image = np.random.default_rng(0).random((4000, 6000, 3), np.float32)
 mask = np.ones((4000, 6000, 1), np.float32)
 for top, left, high, wide in ((0, 0, 200, 300), (3700, 5800, 300, 200), (1000, 2000, 900, 700), (2500, 100, 40, 40),
@@ -305,7 +305,7 @@ def test_the_shipped_generator_is_also_found_in_kaggles_input(tmp_path, monkeypa
     (tmp_path / "some-dataset" / "models").mkdir(parents=True)
     GENERATORS[128].save(tmp_path / "some-dataset" / "models" / inference.GENERATOR_FILE)
     monkeypatch.setattr(inference, "INPUT_FOLDER", tmp_path)
-    monkeypatch.setattr(inference, "__file__", str(tmp_path / "package" / "inference.py"))
+    monkeypatch.setattr(inference, "__file__", str(tmp_path / "package" / "inference" / "inpaint.py"))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     assert load_generator().input_shape == (None, 128, 128, 4)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpaint_utils.masks import DIFFICULTIES, MASK_KINDS, check_mask, create_mask, load_mask
+from inpaint_utils.data.masks import DIFFICULTIES, MASK_KINDS, check_mask, create_mask, load_mask
 
 SIDES = st.integers(16, 300)
 

@@ -5,9 +5,11 @@ import keras
 import numpy as np
 import pytest
 
-from inpaint_utils import baselines, build_discriminator, build_generator
+from inpaint_utils import build_discriminator, build_generator
 from inpaint_utils.files import save_model
-from inpaint_utils.models import _Block, change_precision, fill_smoothly
+from inpaint_utils.inference import baselines
+from inpaint_utils.networks.models import SIZE_MULTIPLE, _Block, change_precision
+from inpaint_utils.networks.smooth_fill import LEVELS, fill_smoothly
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,7 @@ def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filte
     assert smoothed == [4, 8, 16, 32, 64, 128, 256], "the default form takes a mean after each doubling"
     assert len(convolutions(generator, keras.layers.Dropout)) == 3
     assert 30e6 < generator.count_params() < 31e6
+    assert 2**LEVELS == SIZE_MULTIPLE, "the smooth fill halves as often as the encoder"
     assert generator.input_shape == (None, 256, 256, 4) and generator.output_shape == (None, 256, 256, 3)
 
 

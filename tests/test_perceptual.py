@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from inpaint_utils.perceptual import LAYERS, build_perceptual, perceptual_distance
+from inpaint_utils.networks.perceptual import LAYERS, build_perceptual, perceptual_distance
 
 IMAGES = np.random.default_rng(0).random((3, 32, 32, 3)).astype("float32")
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from inpaint_utils import photos as photos_module
-from inpaint_utils.images import load_image, save_image
-from inpaint_utils.photos import find_photos, open_photos, prepare_photos, sample_photos
+from inpaint_utils.data import photos as photos_module
+from inpaint_utils.data.images import load_image, save_image
+from inpaint_utils.data.photos import find_photos, open_photos, prepare_photos, sample_photos
 
 OPENED = []  # every path that Python opens, while it is being watched
 WATCHING = [False]
@@ -503,13 +503,13 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
 def run_killed(step, out, paths):
     """Prepare in another process that is killed on entering `step`."""
     code = (
-        "import os, sys; from inpaint_utils import photos\n"
+        "import os, sys; from inpaint_utils.data import photos\n"
         f"photos.{step} = lambda *_: os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
         "photos.prepare_photos(sys.argv[2:], sys.argv[1], image_size=16, progress=False)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(out), *map(str, paths)],
-        env=os.environ | {"PYTHONPATH": str(Path(photos_module.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(photos_module.__file__).parents[2])},
         capture_output=True,
         timeout=60,
     )

@@ -14,7 +14,7 @@ from inpaint_utils import (
     prepare_photos,
     sample_photos,
 )
-from inpaint_utils.baselines import mean_fill
+from inpaint_utils.inference.baselines import mean_fill
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from inpaint_utils.batches import PhotoBatches
-from inpaint_utils.gan import InpaintingGAN, ThrottledAdam
+from inpaint_utils.data.batches import PhotoBatches
+from inpaint_utils.training.gan import InpaintingGAN, ThrottledAdam
 
 
 def make_photos(count=8, size=32, seed=0):

@@ -19,9 +19,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tiny  # noqa: E402
 
-from inpaint_utils import callbacks, files  # noqa: E402
-from inpaint_utils.gan import InpaintingGAN, ThrottledAdam  # noqa: E402
-from inpaint_utils.models import build_discriminator, build_generator  # noqa: E402
+from inpaint_utils import files  # noqa: E402
+from inpaint_utils.networks.models import build_discriminator, build_generator  # noqa: E402
+from inpaint_utils.training import callbacks, resume  # noqa: E402
+from inpaint_utils.training.gan import InpaintingGAN, ThrottledAdam  # noqa: E402
 
 
 class Steps(keras.callbacks.Callback):
@@ -111,7 +112,7 @@ def train(folder, kill):
             if kill == "in an epoch" and (epoch_now[0], batch) == (1, 2):
                 die()
 
-    real_replace, real_write = files.os.replace, callbacks.write_atomically
+    real_replace, real_write = files.os.replace, resume.write_atomically
 
     def replace(part, path):
         if kill == "before the history is renamed" and (epoch_now[0], Path(path).name) == (2, "history.csv"):
@@ -128,7 +129,7 @@ def train(folder, kill):
         if path.name == "resume.npz" and kill == "after the last backup" and epoch_now[0] == EPOCHS - 1:
             die()
 
-    files.os.replace, callbacks.write_atomically = replace, write
+    files.os.replace, resume.write_atomically = replace, write
     batches, validation = tiny.make_batches(4, count=4 * STEPS, seed=5), tiny.make_batches(4, fixed=True)
     gan = tiny.build_tiny_gan(ThrottledAdam(2e-2), dropout=0.3, throttle_threshold=0.6915, hole_weight=6.0)
     watched = dict(monitor="val_hole_l1", mode="min", min_delta=0.05)  # so large that patience runs out
@@ -142,7 +143,7 @@ def train(folder, kill):
         batches,
         validation_data=validation,
         epochs=EPOCHS,
-        callbacks=[Killer(), keras.callbacks.TerminateOnNaN(), *counting, callbacks.Resume(folder, batches, counting)],
+        callbacks=[Killer(), keras.callbacks.TerminateOnNaN(), *counting, resume.Resume(folder, batches, counting)],
         verbose=0,
     )
     optimizer = [keras.ops.convert_to_numpy(variable) for variable in gan.optimizer.variables]

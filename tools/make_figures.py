@@ -16,7 +16,7 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import numpy as np
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
-from inpaint_utils.baselines import telea_fill
+from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.files import format_csv, write_atomically
 from matplotlib.figure import Figure
 

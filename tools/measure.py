@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
-from inpaint_utils import baselines, build_perceptual, evaluate, find_photos, load_generator, open_photos
+from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos
 from inpaint_utils import prepare_photos
 from inpaint_utils.evaluation import check_disjoint
 from inpaint_utils.files import write_atomically
+from inpaint_utils.inference import baselines
 
 ROOT = Path(__file__).resolve().parents[1]
 

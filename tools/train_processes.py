@@ -12,9 +12,8 @@ import inpaint_utils.quiet  # noqa: F401, I001  (first: Keras without start-up m
 import keras
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
-from inpaint_utils import build_perceptual, open_photos
-from inpaint_utils.callbacks import Resume, SaveBest, TimeBudget, TrainingMonitor
-from inpaint_utils.environment import find_process, set_up_devices
+from inpaint_utils import Resume, SaveBest, TimeBudget, TrainingMonitor
+from inpaint_utils import build_perceptual, find_process, open_photos, set_up_devices
 
 
 def read_settings(arguments=None):

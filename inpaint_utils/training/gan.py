@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .perceptual import perceptual_distance
+from ..networks.perceptual import perceptual_distance
 
 CHANCE = 0.6931  # −log ½: the discriminator's loss when it cannot tell a photo from a filled one
 METRICS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .quiet import keras, silence_stderr
+from ..quiet import keras, silence_stderr
 
 EXPORT_ENDINGS = {".onnx": "onnx", ".tflite": "litert"}
 

@@ -1,19 +1,14 @@
-"""Callbacks beside Keras's own: watch a training, keep its best networks, resume it, end it in time."""
+"""Callbacks beside Keras's own: watch a training, keep its best networks, end it in time."""
 
-import io
-import json
 import math
 import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from .figures import draw_training, save_figure, show_live
-from .files import format_csv, save_model, write_atomically
-
-# What the callbacks count, and which weights SwapEMAWeights left in the model: all that a resumed training needs.
-COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
+from ..figures import draw_training, save_figure, show_live
+from ..files import format_csv, save_model, write_atomically
+from ..host import find_process
 
 
 class TrainingMonitor(keras.callbacks.Callback):
@@ -33,7 +28,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.rows, self.display = [], None
 
     def on_train_begin(self, logs=None):
-        _check_writable(self.folder)
+        check_writable(self.folder)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -44,11 +39,11 @@ class TrainingMonitor(keras.callbacks.Callback):
         row["seconds"] = round(time.perf_counter() - self.started, 2)
         self.rows = [*self.rows[:epoch], row]
         print(describe_epoch(row, self.params["epochs"]), flush=True)
-        _try(write_atomically, self.folder / "history.csv", format_csv(self.rows))
-        if _find_process()[1] > 1:
+        write_or_report(write_atomically, self.folder / "history.csv", format_csv(self.rows))
+        if find_process()[1] > 1:
             return  # JAX would want every process to draw, each a share of the pictures
         figure = draw_training(self.rows, self.samples, self.model)
-        _try(save_figure, figure, self.folder / "training.png")
+        write_or_report(save_figure, figure, self.folder / "training.png")
         self.display = show_live(figure, self.display)
 
 
@@ -78,7 +73,7 @@ class SaveBest(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.best = self.best_epoch = None
-        _check_writable(self.folder)
+        check_writable(self.folder)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor not in (logs or {}):
@@ -90,8 +85,8 @@ class SaveBest(keras.callbacks.Callback):
         if not math.isfinite(value) or (self.best is not None and value >= self.best):
             return
         saved = [
-            _try(save_model, self.model.generator, self.folder / "generator_best.keras"),
-            _try(save_model, self.model.discriminator, self.folder / "discriminator_best.keras"),
+            write_or_report(save_model, self.model.generator, self.folder / "generator_best.keras"),
+            write_or_report(save_model, self.model.discriminator, self.folder / "discriminator_best.keras"),
         ]
         if all(saved):
             self.best, self.best_epoch = value, epoch + 1
@@ -122,97 +117,6 @@ def plan_learning_rate(decay, start, epochs, patience=2, **watched):
             lambda epoch, rate: start * (1 + math.cos(math.pi * epoch / epochs)) / 2
         )
     raise ValueError(f"learning_rate_decay is {decay!r}, expected 'plateau' or 'cosine'.")
-
-
-class Resume(keras.callbacks.Callback):
-    """Make a training survive being killed: started again, it continues as if nothing had happened.
-
-    After every epoch all state goes into one file, `resume.npz`, replaced in one piece: the weights of both
-    networks, the optimizer's moments and rate, the throttle's counter, dropout's random state, the history and
-    what the other callbacks counted. (Stock `BackupAndRestore` writes weights and epoch as two files and forgets
-    callbacks and random state, so a kill between the two writes resumes wrongly.) The file goes once training
-    is complete.
-
-    Args:
-        folder: where `resume.npz` is kept.
-        batches: the training `PhotoBatches`, told which epoch comes next.
-        callbacks: the callbacks whose counters are kept; put this one after them in `fit`'s list.
-        settings: dict of JSON values; a backup made with other settings is refused.
-
-    Raises: ValueError in `fit` if the backup was made with other settings.
-    """
-
-    def __init__(self, folder, batches, callbacks=(), settings=None):
-        super().__init__()
-        self.path, self.batches = Path(folder) / "resume.npz", batches
-        self.callbacks, self.settings = list(callbacks), settings or {}
-        self.complete = False
-
-    def on_train_begin(self, logs=None):
-        self.complete = False
-        _check_writable(self.path.parent)
-        if not self.path.is_file():
-            return
-        with np.load(self.path, allow_pickle=False) as backup:
-            state = json.loads(str(backup["state"]))
-            self._check_settings(state["settings"])
-            variables = self._variables()
-            if [backup[f"variable_{index}"].shape for index in range(state["variables"])] != [
-                tuple(variable.shape) for variable in variables
-            ]:
-                raise ValueError(
-                    f"{str(self.path)!r} was made with other networks: build the same ones to continue that training, "
-                    "or delete the file to start a new one."
-                )
-            for index, variable in enumerate(variables):
-                variable.assign(backup[f"variable_{index}"])
-        self.complete = state["complete"]  # killed after its last epoch: nothing is left to do but to tidy up
-        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
-            vars(callback).update(kept)
-        self.model._initial_epoch = self.params["epochs"] if state["complete"] else state["epoch"]
-        print(f"Continuing after epoch {state['epoch']} of an earlier run ({self.path.name}).", flush=True)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.start_epoch(epoch)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
-            return  # the last good epoch stays
-        self.complete = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
-        kept = [
-            {name: _to_plain(value) for name, value in vars(callback).items() if name in COUNTERS}
-            for callback in self.callbacks
-        ]
-        arrays = {
-            f"variable_{index}": keras.ops.convert_to_numpy(variable)
-            for index, variable in enumerate(self._variables())
-        }
-        state = dict(
-            epoch=epoch + 1, complete=self.complete, callbacks=kept, settings=self.settings, variables=len(arrays)
-        )
-        buffer = io.BytesIO()
-        np.savez(buffer, state=json.dumps(state), **arrays)
-        _try(write_atomically, self.path, buffer.getvalue())
-
-    def on_train_end(self, logs=None):
-        self.model._initial_epoch = None
-        if self.complete and _find_process()[0] == 0:
-            self.path.unlink(missing_ok=True)
-
-    def _variables(self):
-        optimizer = self.model.optimizer
-        if not optimizer.built:
-            optimizer.build(self.model.trainable_variables)
-        return [*self.model.variables, *optimizer.variables]
-
-    def _check_settings(self, kept):
-        ours = json.loads(json.dumps(self.settings))
-        for name in sorted({*ours, *kept}):
-            if ours.get(name) != kept.get(name):
-                raise ValueError(
-                    f"{str(self.path)!r} was made with {name} = {kept.get(name)!r}, but it is now {ours.get(name)!r}: "
-                    "set it back to continue that training, or delete the file to start a new one."
-                )
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -247,9 +151,9 @@ class TimeBudget(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _try(write, *args):
+def write_or_report(write, *args):
     """Write; a full or read-only disk is reported in one sentence and does not end the training."""
-    if _find_process()[0] > 0:
+    if find_process()[0] > 0:
         return True
     try:
         write(*args)
@@ -260,26 +164,12 @@ def _try(write, *args):
         return False
 
 
-def _check_writable(folder):
+def check_writable(folder):
     """Find out before hours of training, not after them."""
-    if _find_process()[0] > 0:
+    if find_process()[0] > 0:
         return  # writes nothing
     try:
         write_atomically(folder / ".writable", "")
         (folder / ".writable").unlink()
     except OSError as error:
         raise OSError(f"Nothing can be written to {str(folder)!r} ({error}): choose another output folder.") from error
-
-
-def _find_process():
-    """(number, count): where several processes train together (JAX), the first writes the files and all read them."""
-    if keras.backend.backend() != "jax":
-        return 0, 1
-    import jax
-
-    return jax.process_index(), jax.process_count()
-
-
-def _to_plain(value):
-    """A NumPy or backend scalar as a Python number, everything else as it is."""
-    return value if isinstance(value, (list, int, float, type(None))) else float(value)

@@ -1,4 +1,4 @@
-"""A page to try the generator in a browser, and its REST service: `python -m inpaint_utils.demo`.
+"""A page to try the generator in a browser, and its REST service: `python -m inpaint_utils.app.page`.
 
 Needs the extra `demo` (Gradio). It serves this machine only, unless --host says otherwise.
 """
@@ -18,9 +18,9 @@ from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from .__main__ import fill_file  # noqa: E402
-from .baselines import telea_fill  # noqa: E402
-from .photos import sample_photos  # noqa: E402
+from ..data.photos import sample_photos  # noqa: E402
+from ..inference.baselines import telea_fill  # noqa: E402
+from .photo_files import fill_file  # noqa: E402
 
 REMOVE, EDGE = "#e5007d", "#00b4ff"  # the brushes, pink and blue
 LARGEST_UPLOAD = "30mb"
@@ -41,7 +41,7 @@ def build_page(generator, folder):
     """
     import gradio as gr
 
-    from .inference import inpaint
+    from ..inference.inpaint import inpaint
 
     def answer(function):
         """What is wrong with the input becomes a message on the page and in the service; anything else stays a bug."""
@@ -140,15 +140,15 @@ def _to_rgb(colour):
 
 def main(arguments=None):
     """Serve the page until Ctrl+C. Returns 1 with a sentence on stderr if it cannot start."""
-    parser = argparse.ArgumentParser(prog="python -m inpaint_utils.demo", description="Serve the page.")
+    parser = argparse.ArgumentParser(prog="python -m inpaint_utils.app.page", description="Serve the page.")
     parser.add_argument("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one in models/)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=7860)
     options = parser.parse_args(arguments)
     try:
-        from . import quiet  # noqa: F401  TensorFlow's messages are not the server's
-        from .export import import_extra
-        from .inference import load_generator
+        from .. import quiet  # noqa: F401  TensorFlow's messages are not the server's
+        from ..inference.export import import_extra
+        from ..inference.inpaint import load_generator
 
         gr = import_extra("gradio", "demo")
         import_extra("PIL.Image", "demo").MAX_IMAGE_PIXELS = 12_500_000  # Pillow refuses twice that

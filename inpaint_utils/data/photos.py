@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from .files import write_atomically
+from ..files import write_atomically
 from .images import PHOTO_EXTENSIONS, check_size, crop_and_resize, read_pixels
 from .splits import deal_groups, group_photos
 
@@ -88,7 +88,7 @@ def find_photos(folder):
 
 def sample_photos():
     """Sorted paths of the photos in the package; photos.csv beside them names authors and licences."""
-    folder = Path(__file__).parent / "sample_photos"
+    folder = Path(__file__).parents[1] / "sample_photos"
     return sorted(path for path in folder.iterdir() if path.suffix in PHOTO_EXTENSIONS)
 
 

@@ -10,7 +10,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from .masks import check_mask
+from ..data.masks import check_mask
 
 
 def mean_fill(image, mask):
@@ -52,9 +52,10 @@ def patch_fill(image, mask):
 def smooth_fill(image, mask):
     """Fill from the colours at the hole's rim: what a generator starts from before it has learned anything.
 
-    See `fill_smoothly` in models.py; it comes near the harmonic fill, which solves Laplace's equation in the hole.
+    See `fill_smoothly` in networks/smooth_fill.py; it comes near the harmonic fill, which solves Laplace's equation in
+    the hole.
     """
-    from .inference import LARGEST_SIDE, SIZE_MULTIPLE, inpaint
+    from .inpaint import LARGEST_SIDE, SIZE_MULTIPLE, inpaint
 
     size = math.ceil(max(image.shape[:2]) / SIZE_MULTIPLE) * SIZE_MULTIPLE
     return inpaint(_untaught_generator(min(size, LARGEST_SIDE)), image, mask)
@@ -67,7 +68,7 @@ def _untaught_generator(size):
     Of a fixed size, so that `inpaint` makes no room beyond the sides: it is there for convolutions, and would move
     the start away from the one that `evaluate` measures the generator with.
     """
-    from .models import build_generator
+    from ..networks.models import build_generator
 
     generator = build_generator(size, base_filters=1)
     change = generator.get_layer("generator_change")

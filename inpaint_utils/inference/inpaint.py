@@ -6,12 +6,12 @@ import cv2
 import keras
 import numpy as np
 
-from .edges import check_edges, combine_edges
+from ..data.edges import check_edges, combine_edges
+from ..data.masks import check_mask
+from ..host import INPUT_FOLDER
+from ..networks.models import SIZE_MULTIPLE
 from .export import EXPORT_ENDINGS, open_exported
-from .folders import INPUT_FOLDER
-from .masks import check_mask
-from .models import SIZE_MULTIPLE
-from .windows import plan_windows
+from .tiling import plan_windows
 
 SIDE_MARGIN = 16  # pixels; a hole nearer to a side than this gets room beyond it
 LARGEST_SIDE = 512  # pixels a generator of no fixed size sees at once: twice what it was trained with
@@ -58,7 +58,7 @@ def _open_keras(path):
 
 def find_generator():
     """Path of the generator that ships with the project, or None."""
-    folders = [Path(__file__).parents[1] / "models", Path("models"), Path("../models")]
+    folders = [Path(__file__).parents[2] / "models", Path("models"), Path("../models")]
     found = [folder / GENERATOR_FILE for folder in folders if (folder / GENERATOR_FILE).is_file()]
     if not found and INPUT_FOLDER.is_dir():
         found = sorted(INPUT_FOLDER.rglob(GENERATOR_FILE))

@@ -1,0 +1,1 @@
+"""The command and the web page for people with photos; no lesson imports from here."""
