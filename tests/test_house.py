@@ -1,0 +1,56 @@
+"""A room of the package imports only from rooms that stand before it in ROOMS, or from its own.
+
+The order is that of the lessons. `host` knows the machine and falls back on the sample photos, so it follows `data`.
+`figures` stands before `training`, whose monitor draws every epoch, and `inference` before `evaluation`, which measures
+the baselines. Only `stages`, which opens what an earlier notebook left, and the app use all of it.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "inpaint_utils"
+ROOMS = [
+    *("files", "quiet", "data", "networks", "host", "figures", "inference", "training"),
+    *("measures", "evaluation", "stages", "app", "__main__"),
+]
+LATER = {("figures", "training")}  # one import inside a function, until decode_batch stands beside build_input
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+def parse(module):
+    return ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_imports_only_from_earlier_rooms_or_its_own(module):
+    here = module.with_suffix("").parts[0]
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.ImportFrom) and node.level == len(module.parts):
+            for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                there = name.split(".")[0]
+                assert ROOMS.index(there) < ROOMS.index(here) or there == here or (here, there) in LATER
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.stem not in ("host", "stages")], ids=str)
+def test_only_host_knows_kaggle(module):
+    tree = parse(module)
+    for node in ast.walk(tree):  # what is said about Kaggle in a docstring or a comment is no knowledge of the code
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            node.body[0] = ast.Pass()
+    assert "kaggle" not in ast.unparse(tree).lower()
+
+
+def test_every_public_name_is_where_the_package_looks_for_it():
+    import inpaint_utils
+
+    assert all(getattr(inpaint_utils, name) is not None for name in inpaint_utils.__all__)
+
+
+def test_masks_and_edges_do_not_wait_for_keras():
+    code = "import sys; from inpaint_utils import create_mask, detect_edges; print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.stdout == "False\n", done.stderr
