@@ -74,7 +74,7 @@ def in_split(photo_set):
 
 
 def by_content(photo_set):
-    return {record["sha256"]: record["split"] for record in photo_set.records}
+    return {record["file_sha256"]: record["split"] for record in photo_set.records}
 
 
 # Reading
@@ -346,6 +346,8 @@ def test_prepared_photos_equal_loaded_ones_and_are_read_only(tmp_path):
     assert set(json.loads((tmp_path / "manifest.json").read_text())) == {
         "image_size",
         "seed",
+        "validation_share",
+        "test_share",
         "records",
         "skipped",
     }
@@ -455,6 +457,58 @@ def test_the_split_depends_on_content_and_seed_alone(tmp_path, monkeypatch):
     assert by_content(renamed) == by_content(first)
     other = prepare_photos(paths, tmp_path / "5", image_size=16, seed=1, progress=False)
     assert by_content(other) != by_content(first)
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_the_split_is_the_same_in_every_size(tmp_path, size):
+    paths = sample_photos() + write_photos(tmp_path / "in", 12)
+    reference = prepare_photos(paths, tmp_path / "reference", image_size=32, progress=False)
+    photo_set = prepare_photos(paths, tmp_path / "out", image_size=size, progress=False)
+    assert in_split(photo_set) == in_split(reference)
+    for key in ("group", "file_sha256"):
+        assert [r[key] for r in photo_set.records] == [r[key] for r in reference.records]
+
+
+def test_the_split_does_not_depend_on_which_copy_is_kept(tmp_path):
+    splits = []
+    for number in (0, 1):  # each photo in two files of the same pixels: once the one comes first, once the other
+        folder = tmp_path / str(number)
+        for i in range(20):
+            save_image(folder / f"{i:02d}_{number}.png", blocks(i))
+            write_raw(folder / f"{i:02d}_{1 - number}.tiff", blocks(i)[..., ::-1])
+        made = prepare_photos(find_photos(folder)[0], tmp_path / f"out_{number}", image_size=16, progress=False)
+        assert len(made.records) == 20 and len({Path(r["file"]).suffix for r in made.records}) == 1
+        splits.append(by_content(made))
+    assert splits[0] == splits[1]
+
+
+def test_with_fewer_photos_no_test_photo_becomes_a_training_photo(tmp_path):
+    paths = write_photos(tmp_path / "in", 120)
+    whole = in_split(prepare_photos(paths, tmp_path / "whole", image_size=16, progress=False))
+    for limit in (40, 60, 90):
+        part = in_split(prepare_photos(paths, tmp_path / "part", image_size=16, limit=limit, progress=False))
+        assert not [name for name in part if {part[name], whole[name]} == {"test", "train"}]
+
+
+def test_photos_prepared_by_an_earlier_version_still_open(tmp_path):
+    prepare_photos(write_photos(tmp_path / "in", 4), tmp_path / "out", image_size=16, progress=False)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for record in manifest["records"]:
+        record["group"] = record["sha256"][:16]
+        del record["file_sha256"]
+    del manifest["validation_share"], manifest["test_share"]
+    text = json.dumps(manifest, indent=1, ensure_ascii=False).replace("000.png", "Übung.png")
+    (tmp_path / "out" / "manifest.json").write_text(text, encoding="utf-8")
+    opened = open_photos(tmp_path / "out")
+    assert len(opened.split("train")) == 2 and opened.records[0]["file"] == "Übung.png"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name is always Unicode")
+def test_a_name_that_is_not_utf_8_does_not_stop_the_preparation(tmp_path):
+    paths = write_photos(tmp_path / "in", 4)
+    os.rename(os.fsencode(paths[0]), os.fsencode(tmp_path / "in") + b"/caf\xe9.png")
+    made = prepare_photos(find_photos(tmp_path / "in")[0], tmp_path / "out", image_size=16, progress=False)
+    assert os.fsencode(made.records[-1]["file"]) == b"caf\xe9.png" and len(made.records) == 4
 
 
 def test_limit_draws_photos_with_the_seed(tmp_path):
