@@ -19,6 +19,7 @@ _MODULES = {
     "training.gan": ("InpaintingGAN", "ThrottledAdam", "decode_batch"),
     "training.callbacks": ("SaveBest", "TimeBudget", "TrainingMonitor", "plan_learning_rate"),
     "training.resume": ("Resume",),
+    "training.recipe": ("make_callbacks",),
     "inference.inpaint": ("build_input", "inpaint", "load_generator"),
     "inference.baselines": (
         "biharmonic_fill",

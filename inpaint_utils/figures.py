@@ -1,5 +1,6 @@
 """Figures: every picture that the notebooks show or `results/` holds is drawn and saved here."""
 
+import base64
 import io
 from pathlib import Path
 
@@ -140,26 +141,40 @@ def show(figure, path=None, dpi=80):
     show_live(figure, None, dpi)
 
 
-def show_live(figure, display=None, dpi=72):
-    """Show a figure below a notebook's cell, or refresh the one shown before; nothing happens in a script.
+def show_live(content, display=None, dpi=72):
+    """Show a figure or a text below a notebook's cell, or put it in place of one shown before; no-op in a script.
+
+    Args:
+        content: a matplotlib Figure, or str.
+        display: what the call before returned; None to show anew.
+        dpi: of a figure.
 
     Returns: the display to pass to the next call.
     """
+    if not is_notebook():
+        return None
+    from IPython.display import display as show_in_notebook
+
+    if isinstance(content, str):
+        data = {"text/plain": content}
+    else:
+        buffer = io.BytesIO()
+        content.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})  # a fifth of a PNG's size
+        data = {"image/jpeg": base64.b64encode(buffer.getvalue()).decode()}
+        data["text/plain"] = "<IPython.core.display.Image object>"
+    if display is None:
+        return show_in_notebook(data, raw=True, display_id=True)
+    display.update(data, raw=True)
+    return display
+
+
+def is_notebook():
+    """True where this code runs in a notebook's kernel."""
     try:
         from IPython import get_ipython
-        from IPython.display import Image
-        from IPython.display import display as show_in_notebook
     except ImportError:
-        return None
-    if get_ipython() is None or "IPKernelApp" not in get_ipython().config:
-        return None
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})  # photos: a fifth of a PNG's size
-    image = Image(buffer.getvalue(), format="jpeg")
-    if display is None:
-        return show_in_notebook(image, display_id=True)
-    display.update(image)
-    return display
+        return False
+    return get_ipython() is not None and "IPKernelApp" in get_ipython().config
 
 
 def to_numpy(tensor):
