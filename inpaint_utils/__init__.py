@@ -40,7 +40,7 @@ _MODULES = {
         "is_interactive",
         "set_up_devices",
     ),
-    "stages": ("open_networks", "open_or_prepare", "open_tested_generator"),
+    "stages": ("check_settings", "open_networks", "open_or_prepare", "open_tested_generators", "take_split"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)
