@@ -206,7 +206,7 @@ print("kept")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits on file sizes are POSIX")
-def test_a_write_that_really_fails_half_way_leaves_the_old_file_and_no_part(tmp_path):
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_part(tmp_path):
     here = Path(__file__).parent
     command = [sys.executable, "-c", LIMITED, tmp_path, here, here.parent]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -58,15 +58,15 @@ class TrainingMonitor(keras.callbacks.Callback):
             self.bar = self._start_bar(epoch)
         if self.bar is not None:
             self.bar.set_description_str(f"epoch {epoch + 1}/{self.params['epochs']}")
+            self.steps_before = self.bar.n
 
     def on_train_batch_end(self, batch, logs=None):
         if self.bar is None:
             return
-        # Reading the measures waits for the device: only when the bar is about to be drawn.
         if time.perf_counter() - self.drawn > self.bar.mininterval:
             self.drawn = time.perf_counter()
             self.bar.set_postfix_str("  ".join(_describe_losses(self.model, logs or {})), refresh=False)
-        self.bar.update(1)
+        self.bar.update(self.steps_before + batch + 1 - self.bar.n)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
