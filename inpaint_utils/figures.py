@@ -47,7 +47,7 @@ def draw_training(rows, samples, gan):
         samples: a dict batch as `PhotoBatches` yields it, four pictures or fewer.
         gan: the `InpaintingGAN`.
     """
-    from .training.gan import decode_batch  # here, so that drawing pictures does not need Keras
+    from .data.batches import decode_batch  # here, so that drawing pictures does not need Keras
 
     raw = np.asarray(gan.generator.predict_on_batch(to_numpy(decode_batch(samples)[2])))
     photo, mask = samples["photo"] / 255, samples["mask"]
