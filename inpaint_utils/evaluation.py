@@ -128,9 +128,10 @@ def evaluate(
 
     Returns an Evaluation. Flags, counted in its table: "nan", the answer is not finite and left out of the
     means; "range", values were outside [0, 1] and clipped; "alters kept", the raw answer differs from the
-    photo in kept pixels (the filled one has them put back); "leaks", the blind answer depends on hidden
-    pixels (tried on the first photo of each cell) or is the exact truth; "not repeatable", the same call gave
-    another answer. Raises ValueError for arguments outside of these.
+    photo in kept pixels (the filled one has them put back); "equals photo", the answer is the photo to a
+    tenth of a gray level in a hole that is not flat, which only a fill that has seen the photo can give; "not
+    repeatable", the same call gave another answer (tried blind on the first photo of each cell).
+    Raises ValueError for arguments outside of these.
     """
     images, indices, names = _choose_photos(photos, split, count)
     if masks is not None and len(masks) != len(indices):
@@ -165,8 +166,8 @@ def evaluate(
                 if perceptual is not None:
                     _add_feature_distance(perceptual, found, raws, truths, keeps)
                 if start == 0 and not guided:
-                    inputs = truths[:1], keeps[:1], name in guidable, pool
-                    found[0]["flags"] += _find_leak(fills[name], *inputs)
+                    inputs = _hide(truths[:1], keeps[:1], False, name in guidable, pool)
+                    found[0]["flags"] += _check_repeatable(fills[name], *inputs, pool)
                 for i, values in zip(some, found, strict=True):
                     cell = {"fill": name, "kind": kind, "difficulty": level, "mode": mode, "photo": names[i]}
                     rows.append({**cell, **values})
@@ -236,15 +237,10 @@ def _run(fill, images, masks, edges, pool):
     return [np.asarray(answer) for answer in run(fill, *arguments)]
 
 
-def _find_leak(fill, truths, keeps, with_edges, pool):
-    """Whether the blind answer changes with the hidden pixels, which are inverted here; a list of flags."""
-    others = [np.where(keep == 1, truth, 1 - truth) for truth, keep in zip(truths, keeps, strict=True)]
-    first, other, again = (
-        _run(fill, *_hide(pictures, keeps, False, with_edges, pool), pool)[0] for pictures in (truths, others, truths)
-    )
-    if not np.array_equal(first, again, equal_nan=True):
-        return ["not repeatable"]
-    return [] if np.array_equal(first, other, equal_nan=True) else ["leaks"]
+def _check_repeatable(fill, images, masks, edges, pool):
+    """A list of flags: whether the same call twice gives different answers."""
+    first, again = (_run(fill, images, masks, edges, pool)[0] for _ in range(2))
+    return [] if np.array_equal(first, again, equal_nan=True) else ["not repeatable"]
 
 
 def _judge(name, raw, truth, keep):
@@ -263,7 +259,7 @@ def _judge(name, raw, truth, keep):
     if error[kept].max() > 1.5 * GRAY_LEVEL:  # a generator's input lifts black by one level
         flags.append("alters kept")
     if error[~kept].max() < 0.1 * GRAY_LEVEL and np.ptp(truth[~kept], axis=0).max() > 8 * GRAY_LEVEL:
-        flags.append("leaks")  # nobody guesses a hole that is not flat to a tenth of a gray level
+        flags.append("equals photo")  # nobody guesses a hole that is not flat to a tenth of a gray level
     return {**values, "flags": flags}
 
 
