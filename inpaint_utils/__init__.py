@@ -29,7 +29,7 @@ _MODULES = {
         "telea_fill",
     ),
     "inference.export": ("export_generator",),
-    "evaluation": ("evaluate",),
+    "evaluation.evaluate": ("evaluate",),
     "host": (
         "choose_output_folder",
         "choose_profile",

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tiny
 
-from inpaint_utils import evaluation
 from inpaint_utils.data.masks import DIFFICULTIES, create_mask
-from inpaint_utils.evaluation import check_disjoint, evaluate, generator_fill, stored_masks
-from inpaint_utils.feature_measures import compare, crop_around_hole, describe, embed, kernel_distance
+from inpaint_utils.evaluation import evaluate as evaluation
+from inpaint_utils.evaluation.evaluate import check_disjoint, evaluate, generator_fill, stored_masks
+from inpaint_utils.evaluation.feature_measures import compare, crop_around_hole, describe, embed, kernel_distance
+from inpaint_utils.evaluation.measures import directedness, fine_detail, measure
 from inpaint_utils.inference.baselines import (
     biharmonic_fill,
     mean_fill,
@@ -20,7 +21,6 @@ from inpaint_utils.inference.baselines import (
     smooth_fill,
     telea_fill,
 )
-from inpaint_utils.measures import directedness, fine_detail, measure
 
 
 def draw_photos(count, side=48):
@@ -387,7 +387,7 @@ def test_the_feature_distance_is_zero_for_the_truth_and_smaller_for_the_better_f
 
 
 def test_the_feature_distance_is_perceptual_distance_s():
-    perceptual = pytest.importorskip("inpaint_utils.perceptual")
+    perceptual = pytest.importorskip("inpaint_utils.networks.perceptual")
     features, image, mask = tiny.build_tiny_features(), to_image(PHOTOS[0]), given_masks()[0]
     fill = telea_fill(image, mask)
     expected = perceptual.perceptual_distance(features, fill[np.newaxis], image[np.newaxis])

@@ -16,8 +16,8 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos
 from inpaint_utils import prepare_photos
-from inpaint_utils.evaluation import check_disjoint
-from inpaint_utils.feature_measures import DEEP_LAYERS
+from inpaint_utils.evaluation.evaluate import check_disjoint
+from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from .data.edges import combine_edges, detect_edges
-from .data.masks import DIFFICULTIES, MASK_KINDS, create_mask
+from ..data.edges import combine_edges, detect_edges
+from ..data.masks import DIFFICULTIES, MASK_KINDS, create_mask
+from ..files import format_csv, write_atomically
+from ..inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
 from .feature_measures import FEWEST_PHOTOS, compare, describe, embed, kernel_distance
-from .files import format_csv, write_atomically
-from .inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
 from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
@@ -29,7 +29,7 @@ GRAY_LEVEL = 1 / 255
 
 def generator_fill(generator):
     """Turn a 4-channel Keras generator into a fill of batches: fill(images, masks, edges) -> raws."""
-    from .inference.inpaint import build_input
+    from ..inference.inpaint import build_input
 
     def fill(images, masks, edges):
         inputs = [build_input(*inputs) for inputs in zip(images, masks, edges, strict=True)]

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from .data.masks import check_mask
+from ..data.masks import check_mask
 
 # Unit and number of decimals of each measure. Perfect are 100 %, infinity, 0 (cast, error, distances, KID) and 1.
 MEASURES = {
