@@ -48,7 +48,7 @@ def draw_training(rows, samples, gan):
         samples: a dict batch as `PhotoBatches` yields it, four pictures or fewer.
         gan: the `InpaintingGAN`.
     """
-    from .training.gan import decode_batch  # here, so that drawing pictures does not need Keras
+    from .data.batches import decode_batch  # here, so that drawing pictures does not need Keras
 
     raw = np.asarray(gan.generator.predict_on_batch(to_numpy(decode_batch(samples)[2])))
     photo, mask = samples["photo"] / 255, samples["mask"]
@@ -66,11 +66,15 @@ def draw_training(rows, samples, gan):
 
 
 def draw_curves(figure, rows):
-    """Three panels of a training's history: losses of both networks, hole error, and D's duty cycle."""
+    """A training's history in panels: generator's loss, hole error, and if there is one the discriminator's part."""
     epochs = [row["epoch"] for row in rows]
-    losses, errors, duty = figure.subplots(1, 3)
+    judged = any(row.get("discriminator_loss") for row in rows)
+    losses, errors, *rest = figure.subplots(1, 2 + judged)
     _draw_lines(losses, epochs, rows, ["generator_loss", "val_generator_loss"], "generator loss", zero=False)
     _draw_lines(errors, epochs, rows, ["hole_l1", "val_hole_l1"], "mean error inside the hole", zero=False)
+    if not judged:
+        return
+    (duty,) = rest
     _draw_lines(duty, epochs, rows, ["discriminator_loss", "duty"], "discriminator: loss and duty cycle")
     duty.axhline(0.693, color=QUIET, linewidth=0.8, linestyle=":")
     duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=7, color=QUIET, va="bottom")

@@ -17,7 +17,7 @@ def parts(batches, number=0):
 
 
 def same(one, other):
-    return all(np.array_equal(one[name], other[name]) for name in ("photo", "mask", "edges"))
+    return all(np.array_equal(one[name], other[name]) for name in ("photo", "mask", "edges", "focus"))
 
 
 def test_a_batch_is_uint8_with_masks_of_0_and_1_and_edges_of_0_1_and_2():
@@ -26,6 +26,7 @@ def test_a_batch_is_uint8_with_masks_of_0_and_1_and_edges_of_0_1_and_2():
         "photo": ((8, 64, 64, 3), np.uint8),
         "mask": ((8, 64, 64, 1), np.uint8),
         "edges": ((8, 64, 64, 1), np.uint8),
+        "focus": ((8, 2), np.int32),
     }
     assert set(np.unique(batch["mask"])) == {0, 1} and set(np.unique(batch["edges"])) <= {0, 1, 2}
 
@@ -121,7 +122,7 @@ def test_processes_that_share_batches_draw_together_what_one_would_draw():
     whole = PhotoBatches(PHOTOS, batch_size=6, seed=2)
     shares = [PhotoBatches(PHOTOS, batch_size=6, seed=2, share=(number, 3)) for number in range(3)]
     assert [len(share) for share in shares] == [len(whole)] * 3
-    for name in ("photo", "mask", "edges"):
+    for name in ("photo", "mask", "edges", "focus"):
         together = np.concatenate([parts(share, 1)[name] for share in shares])
         assert np.array_equal(together, parts(whole, 1)[name])
 
@@ -170,3 +171,44 @@ def test_fit_sees_exactly_the_samples_of_its_epochs_whatever_its_threads_do():
         expected.append(np.mean([(batch["photo"] * (1.0 + batch["mask"])).mean() for batch in drawn]))
     assert seen.history["seen"] == pytest.approx(expected, rel=1e-5)
     assert np.ptp(expected) > 1e-3 * expected[0]
+
+
+def test_focus_is_a_hole_pixel_chosen_anew_for_every_sample():
+    batches, places = PhotoBatches(PHOTOS, batch_size=12), set()
+    for epoch in range(3):
+        batches.start_epoch(epoch)
+        batch = parts(batches)
+        assert batch["focus"].dtype == np.int32
+        for mask, (row, column) in zip(batch["mask"], batch["focus"], strict=True):
+            assert mask[row, column] == 0
+            places.add((int(row), int(column)))
+    assert len(places) > 30
+
+
+def test_crops_are_the_photos_own_pixels_at_random_places():
+    marked = np.arange(64, dtype=np.uint8)[:, None, None] * np.ones((1, 64, 3), np.uint8)  # a pixel tells its row
+    batches = PhotoBatches(np.stack([marked] * 12), batch_size=12, crop_size=32)
+    photos = parts(batches)["photo"]
+    assert photos.shape == (12, 32, 32, 3)
+    tops = photos[:, 0, 0, 0]
+    assert len(set(tops)) > 6 and (photos[:, :, 0, 0] == tops[:, None] + np.arange(32)).all()
+
+
+def test_fixed_batches_show_whole_photos():
+    assert parts(PhotoBatches(PHOTOS, batch_size=4, crop_size=32, fixed=True))["photo"].shape[1:3] == (64, 64)
+
+
+@pytest.mark.parametrize("crop_size", [65, -1])
+def test_a_crop_larger_than_the_photos_is_refused(crop_size):
+    with pytest.raises(ValueError, match=f"crop_size is {crop_size}, expected 0 .* to 64"):
+        PhotoBatches(PHOTOS, crop_size=crop_size)
+
+
+@pytest.mark.parametrize(("samples", "times"), [(4, {0, 1}), (30, {2, 3})])
+def test_samples_says_how_many_an_epoch_shows(samples, times):
+    marked = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
+    batches = PhotoBatches(marked, batch_size=2, samples=samples)
+    assert len(batches) == samples // 2
+    shown = [int(value) for number in range(len(batches)) for value in parts(batches, number)["photo"][:, 0, 0, 0]]
+    assert len(shown) == samples and {shown.count(value) for value in range(12)} == times
+    assert not same(parts(batches, 0), parts(batches, len(batches) - 1))

@@ -4,11 +4,20 @@ import importlib.util
 import random
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
-from tiny import build_tiny_gan, make_batches, read_weights, same_bits
+from tiny import (
+    build_tiny_features,
+    build_tiny_gan,
+    build_tiny_generator,
+    make_batches,
+    read_weights,
+    same_bits,
+)
 
+import inpaint_utils.training.gan as gan_module
 from inpaint_utils.inference.inpaint import build_input
 from inpaint_utils.training.gan import CHANCE, InpaintingGAN, ThrottledAdam, decode_batch
 
@@ -33,8 +42,9 @@ class Watch(keras.callbacks.Callback):
         self.generator.append(read_weights(self.model.generator))
         self.discriminator.append(read_weights(self.model.discriminator))
         optimizer = self.model.optimizer
-        places = [variable for variable in optimizer.variables if "discriminator" in variable.path]
-        places += list(getattr(optimizer, "_updates", {}).values())
+        places = list(getattr(optimizer, "_updates", {}).values())
+        for index in getattr(optimizer, "_updates", {}):
+            places += [optimizer._momentums[index], optimizer._velocities[index]]
         self.memory.append([variable.numpy() for variable in places])
 
     def moved(self, what):
@@ -114,6 +124,9 @@ def test_the_order_of_the_batches_is_theirs_and_not_that_of_pythons_random_gener
 # Plain gradient descent with rate 1 shows the gradients themselves: what a network moved by.
 
 
+RECIPE = {"adversarial_weight": 1.0, "matching_weight": 2.0}
+
+
 def one_plain_step(**settings):
     gan = build_tiny_gan(keras.optimizers.SGD(1.0), **settings)
     before = read_weights(gan.generator), read_weights(gan.discriminator)
@@ -122,58 +135,154 @@ def one_plain_step(**settings):
     return [[b - a for b, a in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
 
 
-def test_the_discriminator_never_moves_from_the_generators_loss():
-    plain = one_plain_step(adversarial_weight=0.0, l1_weight=0.0)
-    strong = one_plain_step(adversarial_weight=1000.0, l1_weight=100.0)
-    assert any(np.abs(gradient).max() > 1e-4 for gradient in plain[1])
-    assert same_bits(plain[1], strong[1])
+def test_discriminator_never_moves_from_generators_loss():
+    weak = one_plain_step(**RECIPE)
+    strong = one_plain_step(**{name: 1000 * value for name, value in RECIPE.items()}, l1_weight=1e5)
+    assert any(np.abs(gradient).max() > 1e-4 for gradient in weak[1])
+    assert same_bits(weak[1], strong[1])
 
 
-def test_the_generator_never_moves_from_the_discriminators_loss():
-    generator, discriminator = one_plain_step(adversarial_weight=0.0, l1_weight=0.0)
+def test_generator_never_moves_from_discriminators_loss():
+    generator, discriminator = one_plain_step(**RECIPE, warm_up_steps=1)
     assert all((gradient == 0).all() for gradient in generator)
     assert all((gradient != 0).any() for gradient in discriminator)
 
 
-def test_the_adversarial_term_reaches_the_generator_through_the_discriminator():
-    generator, _ = one_plain_step(adversarial_weight=1.0, l1_weight=0.0)
-    assert all((gradient != 0).any() for gradient in generator)
+@pytest.mark.parametrize("term", ["adversarial_weight", "matching_weight"])
+def test_each_term_of_the_discriminator_reaches_the_generator(term):
+    weights = {"adversarial_weight": 0.0, "matching_weight": 0.0, term: 1.0}
+    generator, _ = one_plain_step(l1_weight=0.0, **weights)
+    assert any((gradient != 0).any() for gradient in generator)
 
 
-def cross_entropy(logits, label):
+def test_generator_waits_while_discriminator_warms_up():
+    watch, _ = watch_training(build_tiny_gan(warm_up_steps=4, throttle_threshold=0))
+    assert watch.moved("generator") == [step >= 4 for step in range(STEPS)]
+    assert all(watch.moved("discriminator"))
+
+
+def test_without_a_discriminator_only_the_generator_trains():
+    gan = InpaintingGAN(build_tiny_generator(), None, adversarial_weight=0, perceptual_weight=0)
+    gan.compile(optimizer=ThrottledAdam(1e-2))
+    before = read_weights(gan)
+    history = gan.fit(make_batches(), epochs=1, verbose=0).history
+    assert not same_bits(before, read_weights(gan)) and len(before) == len(gan.generator.trainable_variables)
+    assert history["duty"] == history["discriminator_loss"] == history["adversarial"] == [0.0]
+
+
+def cross_entropy(logits, patches, label):
     probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return -(label * np.log(probability) + (1 - label) * np.log(1 - probability)).mean(axis=(1, 2, 3))
+    errors = -(label * np.log(probability) + (1 - label) * np.log(1 - probability))
+    return (errors * patches).sum(axis=(1, 2, 3)) / patches.sum(axis=(1, 2, 3))
+
+
+def relative(ours, theirs):
+    """Mean over feature maps of mean |a - b| by mean |b|, for one photo after the other."""
+    return np.mean(
+        [np.abs(a - b).mean((1, 2, 3)) / np.abs(b).mean((1, 2, 3)) for a, b in zip(ours, theirs, strict=True)], axis=0
+    )
+
+
+def grams(maps):
+    return [np.einsum("bhwc,bhwd->bcd", part, part) for part in maps]
 
 
 def test_losses_are_those_of_the_formulas_in_numpy():
-    gan = build_tiny_gan(adversarial_weight=2.0, l1_weight=50.0, hole_weight=6.0, colour_weight=3.0)
+    weights = dict(adversarial_weight=2.0, l1_weight=50.0, hole_weight=6.0, colour_weight=3.0, cells_weight=7.0)
+    weights |= dict(perceptual_weight=4.0, style_weight=5.0, matching_weight=9.0)
+    features = build_tiny_features()
+    gan = build_tiny_gan(**weights, perceptual=features)
     batch = make_batches(4)[0][0]
     photo, hole = batch["photo"] / 255.0, 1.0 - batch["mask"]
     raw = gan.predict_on_batch(batch)
     filled = np.where(hole == 1, raw, photo)
-    on_photo, on_filled = (gan.discriminator.predict_on_batch(x.astype("float32")) for x in (photo, filled))
-    error = np.abs(raw - photo).mean(axis=-1, keepdims=True)
+    (map_of_photo, on_photo), (map_of_filled, on_filled) = (
+        gan.judge.predict_on_batch(x.astype("float32")) for x in (photo, filled)
+    )
+    of_photo, of_filled = (features.predict_on_batch(x.astype("float32")) for x in (photo, filled))
+    difference = raw - photo
+    tint = difference[..., 1:] - difference[..., :-1]
     weight = np.where(hole == 1, 6.0, 1.0)
 
-    red, green, blue = (raw[..., [channel]] - photo[..., [channel]] for channel in range(3))
-    colour_error = (np.abs(green - red) + np.abs(blue - green)) / 2
+    def average(pixels):  # weighted over the picture
+        pixels = np.abs(pixels).mean(axis=-1, keepdims=True)
+        return ((weight * pixels).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3))).mean()
 
-    adversarial = cross_entropy(on_filled, 1).mean()
-    l1, colour = (
-        ((weight * pixels).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3))).mean() for pixels in (error, colour_error)
-    )
+    def average_cells(pixels):  # 32 pixels are four cells of 8
+        cells = (pixels * hole).reshape(4, 4, 8, 4, 8, -1).sum(axis=(2, 4))
+        return (np.abs(cells).mean(axis=-1).sum(axis=(1, 2)) / hole.sum(axis=(1, 2, 3))).mean()
+
+    # Twelve logits a side with a stride of 2: each own cell is 2 pixels, the outer two on each side have none.
+    cells = hole.reshape(4, 16, 2, 16, 2, 1).mean(axis=(2, 4))[:, 2:14, 2:14]
+    patches = cells > 0.05
+    ours, theirs = grams(of_filled), grams(of_photo)
+    pairs = zip(ours, theirs, strict=True)
     expected = {
-        "adversarial": adversarial,
-        "l1": l1,
-        "colour": colour,
-        "hole_l1": np.mean([errors[holes == 1].mean() for errors, holes in zip(error, hole, strict=True)]),
-        "generator_loss": 2 * adversarial + 50 * (l1 + 3 * colour),
-        "discriminator_loss": (cross_entropy(on_photo, 1).mean() + cross_entropy(on_filled, 0).mean()) / 2,
-        "perceptual": 0.0,
+        "adversarial": cross_entropy(on_filled, patches, 1).mean(),
+        "matching": relative([map_of_filled], [map_of_photo]).mean(),
+        "l1": average(difference),
+        "colour": average(tint),
+        "cells": average_cells(difference),
+        "perceptual": relative(of_filled, of_photo).mean(),
+        "style": np.mean([np.abs(a - b).sum((1, 2)) / np.abs(b).sum((1, 2)) for a, b in pairs]),
+        "hole_l1": np.mean([np.abs(d).mean(-1)[h == 1].mean() for d, h in zip(difference, hole[..., 0], strict=True)]),
+        "discriminator_loss": (cross_entropy(on_photo, patches, 1).mean() + cross_entropy(on_filled, patches, 0).mean())
+        / 2,
     }
+    expected["distance"] = (
+        50 * (expected["l1"] + 3 * expected["colour"])
+        + 7 * (expected["cells"] + 3 * average_cells(tint))
+        + 4 * expected["perceptual"]
+        + 5 * expected["style"]
+    )
+    expected["generator_loss"] = expected["distance"] + 2 * expected["adversarial"] + 9 * expected["matching"]
     expected["loss"] = expected["generator_loss"] + expected["discriminator_loss"]
     measured = gan.test_on_batch(batch, return_dict=True)
-    assert {name: measured[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert set(measured) == {*expected, "duty"}
+    assert {name: measured[name] for name in expected} == pytest.approx(expected, rel=5e-4)
+
+
+def test_patches_of_kept_pixels_count_for_neither_network():
+    batch = make_batches(1, coverage=(0.1, 0.1), mask_kind="box")[0][0]
+    measured = build_tiny_gan().test_on_batch(batch, return_dict=True)
+    changed = {**batch, "photo": batch["photo"].copy()}
+    reach = cv2.dilate(1 - batch["mask"][0, ..., 0], np.ones((25, 25)))  # the hole and the patches that meet it
+    changed["photo"][0][reach == 0] = 255 - changed["photo"][0][reach == 0]
+    assert (reach == 0).any()
+    gan = build_tiny_gan()
+    # The generator fills the hole from what it sees around it, which is the same: so is what patches of the hole show.
+    assert gan.test_on_batch(changed, return_dict=True)["discriminator_loss"] == pytest.approx(
+        measured["discriminator_loss"], rel=1e-6
+    )
+    everywhere = build_tiny_gan(patch_labels="all")
+    of_photo, of_changed = (everywhere.test_on_batch(x, return_dict=True) for x in (batch, changed))
+    assert of_photo["discriminator_loss"] != pytest.approx(of_changed["discriminator_loss"], rel=1e-6)
+
+
+def test_no_discriminator_gets_below_the_floor_that_labels_of_kept_patches_make():
+    """A perfect one: certain where it sees the hole, and at even odds where filled and photo are the same."""
+    hole = np.zeros((1, 256, 256, 1), "float32")
+    hole[:, 88:168, 88:168] = 1  # 10 % of the picture
+    patches = np.asarray(gan_module._find_patches(keras.ops.array(hole), (1, 30, 30, 1)))
+    assert patches.mean() == pytest.approx(10 * 10 / 900)  # of the 30x30 patches, those whose own 8x8 pixels meet it
+
+
+@pytest.mark.parametrize(("focus", "first"), [((0, 0), (0, 0)), ((31, 31), (16, 16)), ((10, 17), (2, 9))])
+def test_judged_square_lies_around_its_focus_inside_the_picture(focus, first):
+    pictures = np.arange(2 * 32 * 32, dtype="float32").reshape(2, 32, 32, 1)
+    square = gan_module._find_square(keras.ops.array([focus, focus], "int32"), pictures.shape, 16)
+    cut = np.asarray(gan_module._cut_square(keras.ops.array(pictures), square))
+    top, left = first
+    assert np.array_equal(cut, pictures[:, top : top + 16, left : left + 16])
+
+
+def test_judged_size_changes_what_networks_see_and_not_the_l1():
+    batch, settings = make_batches(4)[0][0], dict(perceptual=build_tiny_features(), perceptual_weight=1.0)
+    whole, square = (
+        build_tiny_gan(**settings, judged_size=size).test_on_batch(batch, return_dict=True) for size in (0, 16)
+    )
+    assert whole["l1"] == square["l1"] and whole["cells"] == square["cells"]
+    assert whole["perceptual"] != pytest.approx(square["perceptual"], rel=1e-3)
 
 
 def test_hole_weight_1_is_the_plain_mean_over_the_picture():
@@ -202,17 +311,60 @@ def test_training_sees_exactly_what_inference_will_see():
         assert np.array_equal(inputs[index][in_hole], expected[in_hole])
 
 
-@pytest.mark.parametrize(("perceptual", "weight"), [(None, 1.0), ("features", 0)])
-def test_a_perceptual_weight_without_features_or_features_without_a_weight_are_refused(perceptual, weight):
-    with pytest.raises(ValueError, match="perceptual_weight is .* but perceptual is"):
-        InpaintingGAN(None, None, perceptual, perceptual_weight=weight)
+@pytest.mark.parametrize(
+    ("networks", "weights", "message"),
+    [
+        ((None, None), {"adversarial_weight": 0}, "but perceptual is None"),
+        ((None, "features"), {"perceptual_weight": 0, "adversarial_weight": 0}, "but perceptual is features"),
+        ((None, None), {"perceptual_weight": 0, "style_weight": 5, "adversarial_weight": 0}, "but perceptual is None"),
+        ((None, None), {"perceptual_weight": 0}, "but discriminator is None"),
+        (("network", None), {"perceptual_weight": 0, "adversarial_weight": 0}, "nobody listens to"),
+    ],
+)
+def test_weights_and_networks_that_contradict_each_other_are_refused(networks, weights, message):
+    discriminator, perceptual = networks
+    with pytest.raises(ValueError, match=message):
+        InpaintingGAN(None, discriminator, perceptual, **weights)
+
+
+def test_unknown_patch_labels_are_refused():
+    with pytest.raises(ValueError, match="patch_labels is 'some', expected one of"):
+        build_tiny_gan(patch_labels="some")
+
+
+def build_own_discriminator():
+    """The example of docs/ARCHITECTURE.md: no name in it says "discriminator"."""
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(8, 4, strides=2),
+            keras.layers.LeakyReLU(0.2),
+            keras.layers.Conv2D(1, 4, dtype="float32"),
+        ]
+    )
+
+
+def test_a_discriminator_of_other_names_is_throttled_all_the_same():
+    gan = InpaintingGAN(build_tiny_generator(), build_own_discriminator(), perceptual_weight=0, throttle_threshold=99.0)
+    gan.compile(optimizer=ThrottledAdam(1e-2))
+    watch, history = watch_training(gan)
+    assert watch.moved("discriminator") == [step % 3 == 0 for step in range(STEPS)]
+    assert len(gan.optimizer._updates) == 4 and history["duty"] == pytest.approx([1 / 3])
+
+
+def test_an_optimizer_that_does_not_know_the_discriminator_is_refused():
+    variable = keras.Variable(np.zeros(3))
+    with pytest.raises(ValueError, match="was not told which variables"):
+        ThrottledAdam().build([variable])
+    with pytest.raises(ValueError, match="1 of the discriminator's 1 variables are not among the 1"):
+        ThrottledAdam(discriminator_variables=[keras.Variable(np.zeros(3))]).build([variable])
 
 
 def test_the_benchmarks_two_tapes_are_the_same_training():
     place = Path(__file__).parents[1] / "benchmarks" / "bench.py"
     bench = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("bench", place))
     spec.loader.exec_module(bench)
-    ours, other = (build_tiny_gan(ThrottledAdam(5e-5), throttle_threshold=0) for _ in range(2))
+    ours, other = (build_tiny_gan(ThrottledAdam(5e-5), throttle_threshold=0, patch_labels="all") for _ in range(2))
     step = bench.build_two_tapes(other)
     for number in range(3):
         batch = make_batches(2, count=6)[number][0]
@@ -228,18 +380,13 @@ def test_the_benchmarks_two_tapes_are_the_same_training():
 PATTERNS = ["111111", "100100", "011010", "000111", "110000"]
 
 
-def named_variable(name, value):
-    with keras.name_scope(name):  # a variable of the layer `name`
-        return keras.Variable(value, name="kernel")
-
-
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_discriminator_gets_plain_adam_on_the_steps_it_trained_at_its_own_rate(pattern):
     random = np.random.default_rng(int(pattern, 2))
     start = random.normal(size=(5, 3)).astype("float32")
-    ours = [named_variable("generator_1", start), named_variable("discriminator_1", start)]
+    ours = [keras.Variable(start), keras.Variable(start)]
     g_alone, d_alone = keras.Variable(start), keras.Variable(start)
-    optimizer = ThrottledAdam(0.01, discriminator_ratio=0.4)
+    optimizer = ThrottledAdam(0.01, discriminator_ratio=0.4, discriminator_variables=ours[1:])
     g_adam, d_adam = keras.optimizers.Adam(0.01, beta_1=0.5), keras.optimizers.Adam(0.004, beta_1=0.5)
     for step, trains in enumerate(pattern):
         if step == 4:  # as ReduceLROnPlateau does
@@ -254,8 +401,8 @@ def test_the_discriminator_gets_plain_adam_on_the_steps_it_trained_at_its_own_ra
 
 
 def test_a_paused_discriminator_keeps_even_the_sign_of_zero():
-    variable = named_variable("discriminator_1", np.array([-0.0, 0.0, 1e-40], "float32"))
-    optimizer = ThrottledAdam(0.01)
+    variable = keras.Variable(np.array([-0.0, 0.0, 1e-40], "float32"))
+    optimizer = ThrottledAdam(0.01, discriminator_variables=[variable])
     optimizer.build([variable])
     before = [item.numpy() for item in (variable, *optimizer.variables) if item.path != "iteration"]
     optimizer.apply([keras.ops.zeros(3)], [variable])

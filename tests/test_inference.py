@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaint_utils.data.masks import create_mask
-from inpaint_utils.evaluation import generator_fill
+from inpaint_utils.evaluation.evaluate import generator_fill
 from inpaint_utils.inference import inpaint as inference
 from inpaint_utils.inference.inpaint import build_input, inpaint, load_generator
 from inpaint_utils.inference.tiling import plan_windows

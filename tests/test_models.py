@@ -24,7 +24,8 @@ def convolutions(model, kind):
 def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filters():
     generator = build_generator()
     encoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "encoder" in layer.name]
-    decoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "decoder" in layer.name]
+    decoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "_decoder" in layer.name]
+    decoder = [layer for layer in decoder if "noise" not in layer.name]
     assert [layer.filters for layer in encoder] == [64, 128, 256, 512, 512, 512, 512]
     assert [layer.filters for layer in decoder] == [512, 512, 512, 256, 128, 64, 64]
     assert all(layer.strides == (2, 2) for layer in encoder)
@@ -38,7 +39,7 @@ def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filte
 
 
 def test_the_plain_form_has_transposed_convolutions():
-    generator = build_generator(upsampling="transposed", hole_fill="black")
+    generator = build_generator(upsampling="transposed", hole_fill="black", noise=False)
     decoder = convolutions(generator, keras.layers.Conv2DTranspose)
     assert [layer.filters for layer in decoder] == [512, 512, 512, 256, 128, 64, 64]
     assert all(layer.strides == (2, 2) for layer in decoder)
@@ -307,3 +308,62 @@ def test_a_network_trained_in_half_precision_is_saved_as_one_that_runs_in_float3
     assert {layer.compute_dtype for layer in opened.layers if layer.weights} == {"float32"}
     image = np.random.default_rng(0).random((1, 128, 128, 4), np.float32)
     np.testing.assert_array_equal(opened.predict_on_batch(image), small.predict_on_batch(image))
+
+
+def set_noise_weights(generator, value):
+    for layer in generator.layers:
+        if layer.name.startswith("generator_noise_"):
+            layer.set_weights([np.full_like(weights, value) for weights in layer.get_weights()])
+
+
+def fill_gray_photo(generator):
+    picture = np.full((2, 128, 128, 4), 0.5, "float32")
+    picture[:, 32:96, 32:96, :3] = 0
+    return generator.predict_on_batch(picture)
+
+
+def test_noise_is_silent_until_its_weights_are_learned(small):
+    before = fill_gray_photo(small)
+    frozen = [layer for layer in small.layers if layer.name.startswith("noise_") and layer.weights]
+    assert len(frozen) == 7 and not any(layer.trainable_weights for layer in frozen)
+    kernels = [layer.get_weights() for layer in frozen]
+    for layer in frozen:
+        layer.set_weights([weights * 9 for weights in layer.get_weights()])
+    assert np.array_equal(before, fill_gray_photo(small))
+    for layer, kernel in zip(frozen, kernels, strict=True):
+        layer.set_weights(kernel)
+
+
+def test_noise_makes_texture_in_a_flat_hole_and_the_same_in_every_picture(tmp_path):
+    generator = build_generator(128, 4, dropout=0.0)
+    set_noise_weights(generator, 1.0)
+    with_noise = fill_gray_photo(generator)
+    set_noise_weights(generator, 0.0)
+    without = fill_gray_photo(generator)
+    inside = (slice(None), slice(56, 72), slice(56, 72))
+    assert with_noise[inside].std() > 3 * without[inside].std()
+    assert np.allclose(with_noise[0], with_noise[1], atol=1e-6)
+    set_noise_weights(generator, 1.0)
+    generator.save(tmp_path / "g.keras")
+    opened = keras.models.load_model(tmp_path / "g.keras", compile=False)
+    assert np.allclose(fill_gray_photo(opened), with_noise, atol=1e-6)
+    assert len(opened.trainable_variables) == len(generator.trainable_variables)
+
+
+def test_he_start_answers_photos_with_logits_that_vary():
+    photos = np.random.default_rng(0).random((4, 128, 128, 3)).astype("float32")
+    photos[2:] = np.linspace(0, 1, 128, dtype="float32")[:, None, None]
+    spreads = [
+        build_discriminator(128, 8, "none", initialization).predict_on_batch(photos).std()
+        for initialization in ("normal", "he")
+    ]
+    assert spreads[0] < 0.01 < 0.1 < spreads[1]
+
+
+def test_a_discriminator_that_sees_the_hole_takes_a_fourth_channel():
+    assert build_discriminator(128, 4, sees_hole=True).input_shape == (None, 128, 128, 4)
+
+
+def test_an_unknown_initialization_is_refused():
+    with pytest.raises(ValueError, match="initialization is 'zeros', expected one of"):
+        build_discriminator(128, 4, initialization="zeros")

@@ -5,7 +5,13 @@ import keras
 import numpy as np
 import pytest
 
-from inpaint_utils.networks.perceptual import LAYERS, build_perceptual, perceptual_distance
+from inpaint_utils.networks.perceptual import (
+    LAYERS,
+    build_perceptual,
+    compare_textures,
+    compute_gram,
+    perceptual_distance,
+)
 
 IMAGES = np.random.default_rng(0).random((3, 32, 32, 3)).astype("float32")
 
@@ -125,3 +131,15 @@ def test_the_distance_is_that_of_the_formula_and_of_each_picture_alone(npz):
     np.testing.assert_allclose(np.asarray(perceptual_distance(features, other, IMAGES)), expected, rtol=1e-4)
     alone = [np.asarray(perceptual_distance(features, other[i : i + 1], IMAGES[i : i + 1]))[0] for i in range(3)]
     np.testing.assert_allclose(alone, expected, rtol=1e-4)
+
+
+def test_gram_matrix_is_the_mean_product_of_channels():
+    features = np.array([[[[1.0, 2.0], [3.0, 0.0]]]], "float32")  # two places, two channels
+    assert np.asarray(compute_gram(features)).tolist() == [[[5.0, 1.0], [1.0, 2.0]]]
+
+
+def test_texture_is_the_same_wherever_it_lies():
+    maps = np.random.default_rng(0).random((2, 8, 8, 4)).astype("float32")
+    moved, other = np.roll(maps, 3, axis=1), np.random.default_rng(1).normal(0, 1, maps.shape).astype("float32")
+    assert np.asarray(compare_textures([moved], [maps])) == pytest.approx([0, 0], abs=1e-6)
+    assert (np.asarray(compare_textures([other], [maps])) > 0.5).all()

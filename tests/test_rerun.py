@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from tiny import build_tiny_gan, build_tiny_generator, make_batches, make_photos, read_weights, same_bits
 
-from inpaint_utils import PhotoBatches, ThrottledAdam
+from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam
 from inpaint_utils.training.callbacks import SaveBest
 from inpaint_utils.training.recipe import make_callbacks
-from inpaint_utils.training.resume import Resume
 
 VALIDATION = make_batches(4, fixed=True)
 FILES = ("generator_best.keras", "discriminator_best.keras", "history.csv")
@@ -136,16 +135,19 @@ def test_without_a_discriminator_no_file_of_one_stays_beside_the_generator(tmp_p
     assert names == ["discriminator_best.1.keras", "generator_best.keras"] and best.best == 1.0
 
 
-def test_a_gan_without_a_discriminator_can_be_resumed(tmp_path):
-    gan = build_tiny_gan()
-    gan.discriminator = None
-    resume = Resume(tmp_path, make_batches(4))
-    resume.set_model(gan)
-    resume.set_params({"epochs": 2})
-    resume.on_train_begin()
-    resume.on_epoch_end(0, {"loss": 1.0})
-    resume.on_train_begin()
-    assert gan._initial_epoch == 1
+def build_without_discriminator():
+    gan = InpaintingGAN(build_tiny_generator(), adversarial_weight=0, perceptual_weight=0)
+    gan.compile(optimizer=ThrottledAdam(1e-2))
+    return gan
+
+
+def test_a_gan_without_a_discriminator_is_shown_kept_and_resumed(tmp_path, capsys):
+    train_in(tmp_path, 2, gan=build_without_discriminator(), max_hours=1e-9)
+    _, monitor, _ = train_in(tmp_path, 2, gan=build_without_discriminator())
+    assert [row["epoch"] for row in monitor.rows] == [1, 2] and "discriminator" not in capsys.readouterr().out
+    assert (tmp_path / "training.png").is_file() and not (tmp_path / "discriminator_best.keras").exists()
+    with pytest.raises(ValueError, match="was made with other discriminator"):
+        train_in(tmp_path, 3)
 
 
 def test_a_lower_rate_and_other_weights_are_taken_and_told(begun, capsys):

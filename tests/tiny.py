@@ -69,6 +69,9 @@ class Start(keras.initializers.Initializer):
 
 
 NETWORKS = ("generator", "discriminator")
+RECIPE = dict(
+    hole_weight=6.0, colour_weight=2.0, cells_weight=20.0, style_weight=5.0, matching_weight=3.0, judged_size=96
+)
 THRESHOLD = 0.687  # amid the losses of the first 60 steps
 
 

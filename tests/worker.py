@@ -54,7 +54,7 @@ def compare(folder, replicas):
     rate = 1e4  # so large that the weights' own rounding is nothing beside the step
     with scope():
         networks = [keras.models.load_model(folder / f"{part}.keras", compile=False) for part in tiny.NETWORKS]
-        gan = InpaintingGAN(*networks, tiny.build_tiny_features(), hole_weight=6.0, colour_weight=2.0)
+        gan = InpaintingGAN(*networks, tiny.build_tiny_features(), **tiny.RECIPE)
         gan.compile(optimizer=keras.optimizers.SGD(rate))
     batches = tiny.make_batches(4, count=4, size=128)
     raw = gan.generator.predict_on_batch(np.full((1, 128, 128, 4), 0.5, "float32"))

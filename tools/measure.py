@@ -3,6 +3,7 @@
 python tools/measure.py PHOTO_FOLDER --slow                 the shipped generator, into models/runs/
 python tools/measure.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
 python tools/measure.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
+python tools/measure.py PHOTO_FOLDER --name texture --methods telea patchmatch generator --vgg19 imagenet --kid imagenet
 """
 
 import argparse
@@ -15,11 +16,22 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos
 from inpaint_utils import prepare_photos
-from inpaint_utils.evaluation import check_disjoint
+from inpaint_utils.evaluation.evaluate import check_disjoint
+from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
 
 ROOT = Path(__file__).resolve().parents[1]
+METHODS = {
+    "mean colour": baselines.mean_fill,
+    "Telea": baselines.telea_fill,
+    "Navier–Stokes": baselines.navier_stokes_fill,
+    "biharmonic": baselines.biharmonic_fill,
+    "PatchMatch": baselines.patch_fill,
+    "smooth fill": baselines.smooth_fill,
+    "generator": None,  # loaded when it is asked for
+}
+SLOW = ("biharmonic", "PatchMatch")
 
 
 def main(arguments=None):
@@ -36,9 +48,20 @@ def main(arguments=None):
         action="store_true",
         help="biharmonic and PatchMatch, too: up to a second a picture, needs the extra benchmark",
     )
-    parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds the feature distance')
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help=f"measure these only, the first letters are enough: {', '.join(METHODS)}",
+    )
+    parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds feature distance and texture distance')
+    parser.add_argument(
+        "--kid", help='"imagenet" or a file of weights of all VGG19 layers: adds KID, from 50 photos up'
+    )
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
     options = parser.parse_args(arguments)
+    names = choose_methods(options.methods, options.slow, parser.error)
+    fills = {name: METHODS[name] or load_generator(options.generator) for name in names}
 
     paths, skipped = find_photos(options.photos)
     photos = prepare_photos(
@@ -46,15 +69,9 @@ def main(arguments=None):
     )
     if options.trained_on:
         check_disjoint(photos, open_photos(options.trained_on))
-    fills = {"mean colour": baselines.mean_fill, "Telea": baselines.telea_fill}
-    fills["Navier–Stokes"] = baselines.navier_stokes_fill
-    if options.slow:
-        fills |= {"biharmonic": baselines.biharmonic_fill, "PatchMatch": baselines.patch_fill}
-    fills["smooth fill"] = baselines.smooth_fill
-    fills["generator"] = load_generator(options.generator)
-    perceptual = build_perceptual(options.vgg19) if options.vgg19 else None
+    perceptual, deep_features = build_perceptual(options.vgg19), build_perceptual(options.kid, DEEP_LAYERS)
     started = time.perf_counter()
-    result = evaluate(fills, photos.images, count=options.count, perceptual=perceptual)
+    result = evaluate(fills, photos.images, count=options.count, perceptual=perceptual, deep_features=deep_features)
     result.write(options.output, options.name)
     minutes = round((time.perf_counter() - started) / 60, 1)
     machine = {
@@ -65,6 +82,19 @@ def main(arguments=None):
     }
     write_atomically(options.output / f"{options.name}_machine.json", json.dumps(machine, indent=1) + "\n")
     print(result.to_markdown())
+
+
+def choose_methods(words, slow, fail):
+    """Names of METHODS that begin with one of the words, in METHODS' order; without words all, or all but SLOW."""
+    if not words:
+        return [name for name in METHODS if slow or name not in SLOW]
+    chosen = set()
+    for word in words:
+        fitting = [name for name in METHODS if name.lower().startswith(word.lower())]
+        if not fitting:
+            fail(f"{word!r} is not a method: choose from {', '.join(METHODS)}.")
+        chosen.update(fitting)
+    return [name for name in METHODS if name in chosen]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up m
 import keras
 from inpaint_utils import evaluate, find_photos, load_generator, open_photos, prepare_photos
 from inpaint_utils.inference.baselines import mean_fill, navier_stokes_fill, telea_fill
-from inpaint_utils.evaluation import check_disjoint
+from inpaint_utils.evaluation.evaluate import check_disjoint
 from inpaint_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]

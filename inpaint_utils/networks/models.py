@@ -11,6 +11,7 @@ DECODER = (8, 8, 8, 4, 2, 1, 1)  # filters of the seven decoder blocks
 SIZE_MULTIPLE = 2 ** len(ENCODER)  # seven halvings: height and width must be multiples of 128
 FLOAT32_LAYERS = ("fill_", "generator_change", "discriminator_logits")  # and "raw": in every precision
 HOLE_FILLS = (*FILLS, "black")
+INITIALIZATIONS = ("normal", "he")
 NORMALIZATIONS = ("instance", "batch", "none")
 UPSAMPLINGS = ("smooth", "resize", "transposed")
 
@@ -22,6 +23,7 @@ def build_generator(
     hole_fill="smooth",
     normalization="instance",
     upsampling="smooth",
+    noise=True,
     seed=0,
 ):
     """Build the U-Net generator: seven encoder blocks (64→512), seven decoder blocks (512→64), skip connections.
@@ -44,7 +46,10 @@ def build_generator(
         upsampling: how a decoder block doubles the size, "resize" (each pixel twice, then a 3×3 convolution: an even
             surface stays even, Odena et al. 2016), "smooth" (the same, with a 3×3 mean before the convolution: no
             streaks along rows and columns either) or "transposed" (the plain form, a 4×4 transposed convolution).
-        seed: int, for the initial weights and dropout.
+        noise: let every decoder block add fixed random noise to its channels, each by a weight that starts at 0. In a
+            large hole the start is nearly constant, and convolutions alone can make texture there only from the phase
+            of their sampling, in rows and columns (Karras et al. 2019, arXiv 1812.04948, section 3.2).
+        seed: int, for the initial weights, the noise and dropout.
 
     Returns: a `keras.Model` named "generator"; it opens with plain `keras.models.load_model`.
     Raises: ValueError for an image_size, hole_fill, normalization or upsampling that is none of these.
@@ -72,6 +77,7 @@ def build_generator(
         x = make.down(x, base_filters * multiple, f"encoder_{level}", normalize=level > 1 and not innermost)
         skips.append(x)
     skips = [guide, *skips[:-1]]
+    ones = layers.AveragePooling2D(SIZE_MULTIPLE, name="noise_tiles")(keep) * 0 + 1 if noise else None
     for level, multiple in enumerate(DECODER, start=1):
         full_size = level == len(DECODER)  # the costliest map to normalize, and the one that carries colour
         x = make.up(
@@ -81,6 +87,7 @@ def build_generator(
             upsampling,
             dropout=dropout if level <= 3 else 0,
             normalize=not full_size,
+            noise=make.noise(ones, level) if noise else None,
         )
         x = layers.Concatenate(name=f"generator_skip_{level}")([x, skips.pop()])
 
@@ -94,7 +101,9 @@ def build_generator(
     return keras.Model(inputs, raw, name="generator")
 
 
-def build_discriminator(image_size=256, base_filters=64, normalization="instance", seed=1):
+def build_discriminator(
+    image_size=256, base_filters=64, normalization="instance", initialization="normal", sees_hole=False, seed=1
+):
     """Build the PatchGAN discriminator: four convolutional blocks, then one logit for each 70×70 patch.
 
     Input: float32 (B, H, W, 3) RGB in [0, 1]. Output: float32 logits (B, H/8 − 2, W/8 − 2, 1), positive for
@@ -104,10 +113,15 @@ def build_discriminator(image_size=256, base_filters=64, normalization="instance
         image_size: int, height and width, or None for any size of at least 32.
         base_filters: filters of the first block (then ×2, ×4, ×8).
         normalization: "instance", "batch" or "none".
+        initialization: of the weights, "normal" with deviation 0.02 as in pix2pix, or "he" (He et al. 2015, arXiv
+            1502.01852). Without normalization use "he": after "normal" the logits hardly depend on the picture.
+        sees_hole: whether it takes a fourth channel, 1 in the hole, so that it need not find the hole first.
         seed: int, for the initial weights.
+
+    Raises: ValueError for a normalization or initialization that is none of these.
     """
-    make = _Block("discriminator", normalization, seed)
-    image = keras.Input((image_size, image_size, 3), name="image")
+    make = _Block("discriminator", normalization, seed, initialization)
+    image = keras.Input((image_size, image_size, 4 if sees_hole else 3), name="image")
     x = image * 2 - 1
     for level, (multiple, strides) in enumerate(((1, 2), (2, 2), (4, 2), (8, 1)), start=1):
         x = make.down(x, base_filters * multiple, f"block_{level}", normalize=level > 1, strides=strides, pad=True)
@@ -141,14 +155,18 @@ def change_precision(network, policy):
 class _Block:
     """Makes the convolution blocks both networks are built of, with one naming scheme and one seed."""
 
-    def __init__(self, name, normalization, seed):
+    def __init__(self, name, normalization, seed, initialization="normal"):
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization is {normalization!r}, expected one of {NORMALIZATIONS}.")
-        self.name, self.normalization = name, normalization
+        if initialization not in INITIALIZATIONS:
+            raise ValueError(f"initialization is {initialization!r}, expected one of {INITIALIZATIONS}.")
+        self.name, self.normalization, self.initialization = name, normalization, initialization
         self.random = np.random.default_rng(seed)
 
     def initializer(self):
-        """Normal with deviation 0.02, as pix2pix uses for GANs; a seed of its own for every layer."""
+        """Normal with deviation 0.02, as pix2pix uses for GANs, or He's; a seed of its own for every layer."""
+        if self.initialization == "he":
+            return keras.initializers.HeNormal(seed=self.next_seed())
         return keras.initializers.RandomNormal(stddev=0.02, seed=self.next_seed())
 
     def next_seed(self):
@@ -169,7 +187,23 @@ class _Block:
         )(x)
         return layers.LeakyReLU(0.2, name=f"{self.name}_act_{name}")(self._normalize(x, name, normalize))
 
-    def up(self, x, filters, name, upsampling, dropout=0.0, normalize=True):
+    def noise(self, ones, level):
+        """Normal noise in the size of decoder block `level`, the same for every picture, in tiles of 128 input pixels.
+
+        A frozen transposed convolution lays its kernel, which is the noise, over a map of ones: stock layers only.
+        """
+        side = 2**level
+        return layers.Conv2DTranspose(
+            1,
+            side,
+            strides=side,
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.next_seed()),
+            trainable=False,
+            name=f"noise_{level}",
+        )(ones)
+
+    def up(self, x, filters, name, upsampling, dropout=0.0, normalize=True, noise=None):
         """Twice the size, by resize and convolution 3×3 or transposed convolution 4×4; normalization, dropout, ReLU."""
         settings = dict(
             padding="same",
@@ -185,6 +219,11 @@ class _Block:
                 x = layers.AveragePooling2D(3, strides=1, padding="same", name=f"{self.name}_mean_{name}")(x)
             x = layers.Conv2D(filters, 3, **settings)(x)
         x = self._normalize(x, name, normalize)
+        if noise is not None:
+            own = layers.Conv2D(
+                filters, 1, use_bias=False, kernel_initializer="zeros", name=f"{self.name}_noise_{name}"
+            )
+            x = layers.Add(name=f"{self.name}_add_{name}")([x, own(noise)])
         if dropout:
             x = layers.Dropout(dropout, seed=self.next_seed(), name=f"{self.name}_drop_{name}")(x)
         return layers.ReLU(name=f"{self.name}_act_{name}")(x)

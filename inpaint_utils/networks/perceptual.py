@@ -67,12 +67,47 @@ def perceptual_distance(features, a, b):
 
     Returns: float32 (B,).
     """
+    return compare_features(features(a), features(ops.stop_gradient(b)))
+
+
+def compare_features(of_a, of_b):
+    """Mean over layers of mean |a − b|, each layer in units of its own mean activation on b.
+
+    Args:
+        of_a, of_b: lists of feature maps (B, H, W, C), one a layer; b is the reference.
+
+    Returns: float32 (B,).
+    """
     distances = []
-    for of_a, of_b in zip(features(a), features(ops.stop_gradient(b)), strict=True):
-        of_a, of_b = ops.cast(of_a, "float32"), ops.cast(of_b, "float32")
-        scale = ops.mean(ops.abs(of_b), axis=(1, 2, 3)) + 1e-6
-        distances.append(ops.mean(ops.abs(of_a - of_b), axis=(1, 2, 3)) / scale)
+    for a, b in zip(of_a, of_b, strict=True):
+        a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
+        scale = ops.mean(ops.abs(b), axis=(1, 2, 3)) + 1e-6
+        distances.append(ops.mean(ops.abs(a - b), axis=(1, 2, 3)) / scale)
     return sum(distances) / len(distances)
+
+
+def compare_textures(of_a, of_b):
+    """Mean over layers of Σ|G(a) − G(b)| ÷ Σ|G(b)|, G the Gram matrix: which features occur together, wherever.
+
+    Style loss: Gatys et al. 2015, arXiv 1505.07376. 0 is the same texture, about 1 none in common.
+
+    Args:
+        of_a, of_b: as in `compare_features`; both may differ in height and width.
+
+    Returns: float32 (B,).
+    """
+    distances = []
+    for a, b in zip(of_a, of_b, strict=True):
+        a, b = compute_gram(a), compute_gram(b)
+        distances.append(ops.sum(ops.abs(a - b), axis=(1, 2)) / (ops.sum(ops.abs(b), axis=(1, 2)) + 1e-6))
+    return sum(distances) / len(distances)
+
+
+def compute_gram(features):
+    """Mean over the places of the products of every two channels: (B, H, W, C) → float32 (B, C, C)."""
+    height, width, channels = ops.shape(features)[1:]
+    flat = ops.reshape(ops.cast(features, "float32"), (-1, height * width, channels))
+    return ops.matmul(ops.transpose(flat, (0, 2, 1)), flat) / ops.cast(height * width, "float32")
 
 
 def _load_npz(model, path):

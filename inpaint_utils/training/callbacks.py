@@ -153,7 +153,7 @@ def describe_epoch(row, epochs, gan=None, monitor=BEST_BY):
 def _describe_losses(gan, measures):
     """At most three numbers: the generator's loss, and where there is a discriminator its loss and duty cycle."""
     parts = [f"generator {float(measures['generator_loss']):.3f}"] if "generator_loss" in measures else []
-    if getattr(gan, "discriminator", True) is None or getattr(gan, "adversarial_weight", 1) == 0:
+    if getattr(gan, "discriminator", True) is None:
         return parts
     if "discriminator_loss" in measures:
         parts.append(f"discriminator {float(measures['discriminator_loss']):.3f}")

@@ -5,7 +5,8 @@ import inspect
 import itertools
 import json
 import math
-from collections import Counter
+import warnings
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from .data.edges import combine_edges, detect_edges
-from .data.masks import DIFFICULTIES, MASK_KINDS, create_mask
-from .files import format_csv, write_atomically
-from .inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
+from ..data.edges import combine_edges, detect_edges
+from ..data.masks import DIFFICULTIES, MASK_KINDS, create_mask
+from ..files import format_csv, write_atomically
+from ..inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
+from .feature_measures import FEWEST_PHOTOS, compare, describe, embed, kernel_distance
 from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
@@ -27,7 +29,7 @@ GRAY_LEVEL = 1 / 255
 
 def generator_fill(generator):
     """Turn a 4-channel Keras generator into a fill of batches: fill(images, masks, edges) -> raws."""
-    from .inference.inpaint import build_input
+    from ..inference.inpaint import build_input
 
     def fill(images, masks, edges):
         inputs = [build_input(*inputs) for inputs in zip(images, masks, edges, strict=True)]
@@ -63,9 +65,10 @@ def check_disjoint(records, other_records):
 class Evaluation:
     """What `evaluate` found.
 
-    rows: one dict a picture. table: one dict a fill, mask kind, difficulty and mode: the mean of every
-    measure with its 95 % bootstrap interval (_low, _high), the best and worst picture by hole PSNR. settings:
-    the masks' hash and all else that the numbers depend on.
+    rows: one dict a picture. table: one dict a fill, mask kind, difficulty and mode: the mean of every measure, over
+    the pictures where it is a number, with its 95 % bootstrap interval (_low, _high); kid, which is of a set and not
+    a mean, with 1.96 standard errors to each side; the best and worst picture by hole PSNR. settings: the masks' hash
+    and all else that the numbers depend on.
     """
 
     rows: list
@@ -73,7 +76,7 @@ class Evaluation:
     settings: dict
 
     def to_markdown(self):
-        """The table as Markdown text: mean (95 % interval)."""
+        """The table as Markdown text: mean (95 % interval); nothing where there is no number."""
         names = [name for name in MEASURES if name in self.table[0]]
         units = {name: f" [{unit}]" for name, (unit, _) in MEASURES.items() if unit}
         keys = ["fill", "mode", "kind", "difficulty", "photos", *names, "best", "worst", "flags"]
@@ -114,23 +117,30 @@ def evaluate(
     seed=0,
     batch_size=8,
     perceptual=None,
+    deep_features=None,
     progress=True,
 ):
     """Measure fills on photos under seeded masks: every fill sees the same photos, masks and hidden pixels.
 
-    fills: dict of row name -> fill, which is a function fill(image, mask) -> raw, or fill(image, mask, edges)
-        -> raw (measured in "guided" mode, too), or a Keras generator. Images are float32 (H, W, 3) in [0, 1]
-        with the hole set to 0: hidden pixels never reach a fill. Guided edges are the truth's in the hole.
-    photos: a PhotoSet, of which `split` is used (and shares nothing with the others), or uint8 (N, H, W, 3).
-    count: use the first `count` photos only.
-    masks: None draws them (kinds x difficulties, see `stored_masks`); or one for each photo, kind "given".
-    perceptual: None, or the model of `build_perceptual`, for the column feature_distance (see perceptual.py).
+    Args:
+        fills: dict of row name -> fill, which is a function fill(image, mask) -> raw, or fill(image, mask, edges)
+            -> raw (measured in "guided" mode, too), or a Keras generator. Images are float32 (H, W, 3) in [0, 1]
+            with the hole set to 0: hidden pixels never reach a fill. Guided edges are the truth's in the hole.
+        photos: a PhotoSet, of which `split` is used (and shares nothing with the others), or uint8 (N, H, W, 3).
+        count: use the first `count` photos only.
+        masks: None draws them (kinds x difficulties, see `stored_masks`); or one for each photo, kind "given".
+        perceptual: None, or the model of `build_perceptual`, for the columns feature_distance and texture_distance
+            (see `compare` in feature_measures.py).
+        deep_features: None, or a model of `build_perceptual` with layer_names=("block4_conv4", "block5_conv4"), which
+            no loss trains on, for the table's column kid: 1000 times the `kernel_distance` of a cell's pictures
+            from the photos. Needs at least 50 photos.
 
-    Returns an Evaluation. Flags, counted in its table: "nan", the answer is not finite and left out of the
-    means; "range", values were outside [0, 1] and clipped; "alters kept", the raw answer differs from the
-    photo in kept pixels (the filled one has them put back); "leaks", the blind answer depends on hidden
-    pixels (tried on the first photo of each cell) or is the exact truth; "not repeatable", the same call gave
-    another answer. Raises ValueError for arguments outside of these.
+    Returns: an Evaluation. Flags, counted in its table: "nan", the answer is not finite and left out of the means;
+        "range", values were outside [0, 1] and clipped; "alters kept", the raw answer differs from the photo in kept
+        pixels (the filled one has them put back); "equals photo", the answer is the photo to a tenth of a gray level
+        in a hole that is not flat, which only a fill that has seen the photo can give; "not repeatable", the same
+        call gave another answer (tried blind on the first photo of each cell).
+    Raises: ValueError for arguments outside of these.
     """
     images, indices, names = _choose_photos(photos, split, count)
     if masks is not None and len(masks) != len(indices):
@@ -143,8 +153,14 @@ def evaluate(
             f"modes={modes} leaves nothing to do for the fills {list(fills)}: choose from {', '.join(MODES)} "
             "and at least one fill, with a parameter named edges for guided."
         )
+    if deep_features is not None and len(indices) < FEWEST_PHOTOS:
+        raise ValueError(
+            f"KID compares sets of pictures, and {len(indices)} photos are too few: use at least {FEWEST_PHOTOS}, or "
+            "leave deep_features out."
+        )
     cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
     rows, mask_hash, photo_hash = [], hashlib.sha256(), hashlib.sha256()
+    deep = defaultdict(list)  # what `embed` finds, of one batch after the other
     bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=not progress)
     with ThreadPoolExecutor() as pool, bar:
         for (kind, level), start in itertools.product(cells, range(0, len(indices), batch_size)):
@@ -158,15 +174,25 @@ def evaluate(
             for photo, keep in zip(pixels, keeps, strict=True):
                 photo_hash.update(photo)
                 mask_hash.update(np.packbits(keep == 1))
+            if perceptual is not None:
+                described = describe(perceptual, truths, keeps)
+            if deep_features is not None:
+                deep[kind, level].append(embed(deep_features, truths, keeps))
             for mode, name in runs:
+                bar.set_postfix_str(f"{kind} {level}: {name}, {mode}")
                 guided = mode == "guided"
                 raws = _run(fills[name], *_hide(truths, keeps, guided, name in guidable, pool), pool)
                 found = list(pool.map(partial(_judge, name), raws, truths, keeps))
+                filled = [_put_back(*pictures) for pictures in zip(raws, truths, keeps, strict=True)]
                 if perceptual is not None:
-                    _add_feature_distance(perceptual, found, raws, truths, keeps)
+                    for values, fill, photo in zip(found, describe(perceptual, filled, keeps), described, strict=True):
+                        distances = compare(fill, photo)
+                        values |= dict.fromkeys(distances, math.nan) if "nan" in values["flags"] else distances
+                if deep_features is not None:
+                    deep[name, kind, level, mode].append(embed(deep_features, filled, keeps))
                 if start == 0 and not guided:
-                    inputs = truths[:1], keeps[:1], name in guidable, pool
-                    found[0]["flags"] += _find_leak(fills[name], *inputs)
+                    inputs = _hide(truths[:1], keeps[:1], False, name in guidable, pool)
+                    found[0]["flags"] += _check_repeatable(fills[name], *inputs, pool)
                 for i, values in zip(some, found, strict=True):
                     cell = {"fill": name, "kind": kind, "difficulty": level, "mode": mode, "photo": names[i]}
                     rows.append({**cell, **values})
@@ -185,7 +211,7 @@ def evaluate(
         "masks_sha256": mask_hash.hexdigest(),
         "photos_sha256": photo_hash.hexdigest(),
     }
-    return Evaluation(rows, _summarize(rows, seed), settings)
+    return Evaluation(rows, _summarize(rows, deep, seed), settings)
 
 
 def _draw_mask(shape, kind, difficulty, seed, index):
@@ -236,15 +262,10 @@ def _run(fill, images, masks, edges, pool):
     return [np.asarray(answer) for answer in run(fill, *arguments)]
 
 
-def _find_leak(fill, truths, keeps, with_edges, pool):
-    """Whether the blind answer changes with the hidden pixels, which are inverted here; a list of flags."""
-    others = [np.where(keep == 1, truth, 1 - truth) for truth, keep in zip(truths, keeps, strict=True)]
-    first, other, again = (
-        _run(fill, *_hide(pictures, keeps, False, with_edges, pool), pool)[0] for pictures in (truths, others, truths)
-    )
-    if not np.array_equal(first, again, equal_nan=True):
-        return ["not repeatable"]
-    return [] if np.array_equal(first, other, equal_nan=True) else ["leaks"]
+def _check_repeatable(fill, images, masks, edges, pool):
+    """A list of flags: whether the same call twice gives different answers."""
+    first, again = (_run(fill, images, masks, edges, pool)[0] for _ in range(2))
+    return [] if np.array_equal(first, again, equal_nan=True) else ["not repeatable"]
 
 
 def _judge(name, raw, truth, keep):
@@ -263,26 +284,21 @@ def _judge(name, raw, truth, keep):
     if error[kept].max() > 1.5 * GRAY_LEVEL:  # a generator's input lifts black by one level
         flags.append("alters kept")
     if error[~kept].max() < 0.1 * GRAY_LEVEL and np.ptp(truth[~kept], axis=0).max() > 8 * GRAY_LEVEL:
-        flags.append("leaks")  # nobody guesses a hole that is not flat to a tenth of a gray level
+        flags.append("equals photo")  # nobody guesses a hole that is not flat to a tenth of a gray level
     return {**values, "flags": flags}
 
 
-def _add_feature_distance(perceptual, found, raws, truths, keeps):
-    from .networks.perceptual import perceptual_distance
-
-    truths = np.stack(truths)
-    filled = np.where(np.stack(keeps) == 1, truths, np.clip(np.nan_to_num(np.stack(raws)), 0, 1))
-    distances = np.asarray(perceptual_distance(perceptual, filled.astype(np.float32), truths), np.float64)
-    for values, distance in zip(found, distances, strict=True):
-        values["feature_distance"] = math.nan if "nan" in values["flags"] else float(distance)
+def _put_back(raw, truth, keep):
+    """The filled picture: the answer in the hole, clipped to [0, 1] (0 where it is not finite), else the photo."""
+    return np.where(keep == 1, truth, np.clip(np.nan_to_num(raw), 0, 1)).astype(np.float32)
 
 
 def _cell_of(row):
     return row["fill"], row["kind"], row["difficulty"], row["mode"]
 
 
-def _summarize(rows, seed):
-    """One dict for each fill, kind, difficulty and mode."""
+def _summarize(rows, deep, seed):
+    """One dict for each fill, kind, difficulty and mode. deep: lists of what `embed` found, or empty."""
     table = []
     names = [name for name in MEASURES if name in rows[0]]
     for (fill, kind, difficulty, mode), cell in itertools.groupby(rows, _cell_of):
@@ -296,21 +312,38 @@ def _summarize(rows, seed):
         summary["best"], summary["worst"] = (ranked[i]["photo"] if sound else "" for i in (-1, 0))
         values = np.array([[row[name] for name in names] for row in sound]).reshape(len(sound), len(names))
         summary |= _mean_and_interval(values, names, seed)
+        if deep:
+            sound = ["nan" not in row["flags"] for row in cell]
+            summary |= _kernel_distance(deep[fill, kind, difficulty, mode], deep[kind, difficulty], sound)
         table.append(summary)
     return table
 
 
+def _kernel_distance(fills, photos, sound):
+    """1000 times the `kernel_distance` of a cell's sound pictures and its interval; nan if they are too few."""
+    if sum(sound) < FEWEST_PHOTOS:
+        return dict.fromkeys(("kid", "kid_low", "kid_high"), math.nan)
+    distance, error = kernel_distance(
+        *([np.concatenate(layer)[sound] for layer in zip(*batches, strict=True)] for batches in (fills, photos))
+    )
+    low, high = distance - 1.96 * error, distance + 1.96 * error
+    return {"kid": 1000 * distance, "kid_low": 1000 * low, "kid_high": 1000 * high}
+
+
 def _mean_and_interval(values, names, seed):
-    """Column means of (pictures, measures) and the 2.5 % and 97.5 % quantiles of the bootstrapped means."""
+    """Column means of (pictures, measures) and the 2.5 % and 97.5 % quantiles of the bootstrapped means; no nan in."""
     if not len(values):
         return {name + end: math.nan for name in names for end in ("", "_low", "_high")}
     rng = np.random.default_rng(seed)  # the same resamples for every fill
-    means = np.array([values[rng.integers(len(values), size=len(values))].mean(axis=0) for _ in range(RESAMPLES)])
-    low, high = np.quantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")  # no inf - inf
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
+        mean = np.nanmean(values, axis=0)
+        means = [np.nanmean(values[rng.integers(len(values), size=len(values))], axis=0) for _ in range(RESAMPLES)]
+        low, high = np.nanquantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")  # no inf - inf
     result = {}
     for i, name in enumerate(names):
         result |= {
-            name: float(values[:, i].mean()),
+            name: float(mean[i]),
             name + "_low": float(low[i]),
             name + "_high": float(high[i]),
         }
