@@ -152,7 +152,7 @@ BAD = {
     "not an image": ("text.png", "mask.png", "text.png is not a complete picture"),
     "empty file": ("empty.png", "mask.png", "empty"),
     "gray mask": ("photo.png", "gray.png", "threshold it first"),
-    "mask of another size": ("photo.png", "wide.png", "resize the mask"),
+    "mask of another size": ("photo.png", "wide.png", "resize it"),
     "mask that removes everything": ("photo.png", "black.png", "removes every pixel"),
     "decompression bomb": ("bomb.png", "mask.png", "more than 25 megapixels"),
     "bomb as a mask": ("photo.png", "bomb.png", "bomb.png"),
