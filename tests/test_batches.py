@@ -170,3 +170,9 @@ def test_fit_sees_exactly_the_samples_of_its_epochs_whatever_its_threads_do():
         expected.append(np.mean([(batch["photo"] * (1.0 + batch["mask"])).mean() for batch in drawn]))
     assert seen.history["seen"] == pytest.approx(expected, rel=1e-5)
     assert np.ptp(expected) > 1e-3 * expected[0]
+
+
+@pytest.mark.parametrize("photos", [make_photos(4) / np.float32(255), make_photos(4).astype(int), list(make_photos(4))])
+def test_photos_that_are_not_uint8_are_refused(photos):
+    with pytest.raises(ValueError, match="expected a uint8 array"):
+        PhotoBatches(photos, batch_size=2)

@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "inpaint_utils"
 ROOMS = [
-    *("files", "quiet", "data", "networks", "host", "figures", "inference", "training"),
+    *("backend", "files", "quiet", "data", "networks", "host", "figures", "inference", "training"),
     *("measures", "evaluation", "stages", "app", "__main__"),
 ]
 LATER = {("figures", "training")}  # one import inside a function, until decode_batch stands beside build_input

@@ -59,7 +59,7 @@ def open_exported(path):
     """
     path = Path(path)
     try:
-        return (_open_onnx if path.suffix == ".onnx" else _open_litert)(path)
+        return (_open_onnx if path.suffix.lower() == ".onnx" else _open_litert)(path)
     except ImportError:
         raise
     except Exception as error:  # a damaged file raises whatever its reader stumbles on
