@@ -2,6 +2,7 @@
 
 python notebooks/run.py                         all four, into outputs/notebooks/
 python notebooks/run.py 02 03 -p epochs 5       some of them, with a parameter changed
+python notebooks/run.py 01 -p photo_folder ~/photos     a path counts from the folder that you are in
 python notebooks/run.py --save                  all four, and keep their outputs in notebooks/ itself
 """
 
@@ -17,6 +18,7 @@ import nbformat
 import papermill
 
 NOTEBOOKS = Path(__file__).resolve().parent
+PATHS = ("_folder", "_path", "_photo", "_mask")  # how the names of parameters end that hold a path
 
 
 def main(arguments=None):
@@ -74,6 +76,8 @@ def read_parameters(pairs, paths):
             parameters[name] = kind(text)
         except ValueError:
             raise ValueError(f"{name} is {text!r}, expected a value of type {kind.__name__}.") from None
+        if text and name.endswith(PATHS):  # the notebooks themselves run in notebooks/
+            parameters[name] = str(Path(text).expanduser().absolute())
     return parameters
 
 

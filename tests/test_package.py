@@ -61,7 +61,7 @@ def test_the_repository_holds_the_generator_once():
 def test_an_installed_copy_fills_a_photo_away_from_the_repository(installed, tmp_path):
     code = (
         "import sys, inpaint_utils; from inpaint_utils.app.command import main\n"
-        "assert inpaint_utils.__file__.startswith(sys.argv[0] or '') and 'installed' in inpaint_utils.__file__\n"
+        "assert 'installed' in inpaint_utils.__file__\n"
         "from inpaint_utils import sample_photos\n"
         "sys.exit(main([str(sample_photos()[0]), '-o', 'out.png', '--make-mask', 'easy']))"
     )
