@@ -76,7 +76,7 @@ def read_parameters(pairs, paths):
             parameters[name] = kind(text)
         except ValueError:
             raise ValueError(f"{name} is {text!r}, expected a value of type {kind.__name__}.") from None
-        if text and name.endswith(PATHS):  # the notebooks themselves run in notebooks/
+        if kind is str and text and (name.endswith(PATHS) or "/" in text):  # the notebooks themselves run in notebooks/
             parameters[name] = str(Path(text).expanduser().absolute())
     return parameters
 
