@@ -6,6 +6,8 @@ edges do not wait for Keras.
 
 import importlib
 
+from .backend import name_backend
+
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -49,7 +51,10 @@ __all__ = sorted(_HOME)
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"inpaint_utils has no {name!r}; it has {', '.join(__all__)}.")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    try:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    except (ImportError, ValueError) as error:
+        raise name_backend(error) from error
 
 
 def __dir__():

@@ -2,6 +2,7 @@
 
 python notebooks/run.py                         all four, into outputs/notebooks/
 python notebooks/run.py 02 03 -p epochs 5       some of them, with a parameter changed
+python notebooks/run.py 01 -p photo_folder ~/photos     a path counts from the folder that you are in
 python notebooks/run.py --save                  all four, and keep their outputs in notebooks/ itself
 """
 
@@ -20,7 +21,7 @@ import papermill
 NOTEBOOKS = Path(__file__).resolve().parent
 # Errors only: a kernel of this machine need not warn that it talks to us without encryption.
 KERNEL = ["--IPKernelApp.log_level=40"]
-PATHS = ("photo_folder", "output_folder", "generator_path", "own_photo")
+PATHS = ("_folder", "_path", "_photo", "_mask")  # how the names of parameters end that hold a path
 
 
 def main(arguments=None):
@@ -87,8 +88,8 @@ def read_parameters(pairs, paths):
             parameters[name] = kind(text)
         except ValueError:
             raise ValueError(f"{name} is {text!r}, expected a value of type {kind.__name__}.") from None
-        is_path = name in PATHS or (name == "vgg19_weights" and Path(text).expanduser().is_file())
-        if text and is_path:
+        is_path = name.endswith(PATHS) or (name == "vgg19_weights" and Path(text).expanduser().is_file())
+        if text and is_path:  # the notebooks themselves run in notebooks/
             parameters[name] = os.path.abspath(Path(text).expanduser())
     return parameters
 

@@ -259,3 +259,38 @@ def test_a_red_square_stays_red_from_file_to_file(tmp_path):
     kept = mask[..., 0] == 1
     np.testing.assert_allclose(filled[kept], np.broadcast_to([0.8, 0.1, 0.1], filled[kept].shape), atol=1 / 255)
     assert filled[~kept][:, 0].mean() > filled[~kept][:, 2].mean() + 0.3, "the filled part is red, too"
+
+
+def load_runner():
+    spec = importlib.util.spec_from_file_location("run", ROOT / "notebooks" / "run.py")
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    return runner
+
+
+def test_a_path_counts_from_the_folder_of_the_caller(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name, text, expected in (
+        ("photo_folder", "myphotos", tmp_path / "myphotos"),
+        ("photo_folder", "~/photos", tmp_path / "home" / "photos"),
+        ("output_folder", "", ""),
+        ("own_photo", "a.jpg", tmp_path / "a.jpg"),
+        ("generator_path", str(tmp_path / "x.keras"), tmp_path / "x.keras"),
+        ("profile", "quick", "quick"),
+    ):
+        assert load_runner().read_parameters([(name, text)], NOTEBOOKS) == {name: str(expected)}
+
+
+def test_photos_that_do_not_open_stop_nothing_in_notebook_1(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index, path in enumerate(sample_photos()[::4]):
+        shutil.copy(path, photos / f"{index}.jpg")
+    for name in ("0b.jpg", "4b.jpg", "9b.jpg"):  # among the first, in the middle and at the end
+        (photos / name).write_bytes((photos / "0.jpg").read_bytes()[:5000])
+    tiny = ["-p", "image_size", "128", "-p", "photo_folder", photos, "-p", "output_folder", tmp_path / "out"]
+    status, text = run_notebooks("01", "-o", tmp_path / "run", *tiny)
+    assert status == 0, text
+    text = printed(tmp_path / "run" / NOTEBOOKS[0].name)
+    assert "left out: 4b.jpg: is a truncated or damaged JPEG" in text and "10 photos of 128×128 pixels" in text

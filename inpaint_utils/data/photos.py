@@ -11,12 +11,18 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files import write_atomically
-from .images import PHOTO_EXTENSIONS, check_size, crop_and_resize, read_pixels
+from ..files import name_part, write_atomically
+from .images import check_size, crop_and_resize, read_pixels
+from .pictures import PHOTO_EXTENSIONS
 from .splits import SPLIT_SEED, deal_groups, group_photos
 
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 64  # pixels; a smaller picture holds no landscape worth learning from
+# What lies beside photos and is no picture, so that nobody misses it.
+NO_PHOTOS = (
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".htm", ".pdf", ".log", ".ini", ".db", ".yaml", ".yml"),
+    *(".py", ".ipynb", ".npy", ".npz", ".zip", ".xmp", ".aae", ".mov", ".mp4", ".tfrec", ".keras"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +51,15 @@ class PhotoSet:
 
 
 def find_photos(folder):
-    """Return (paths, skipped): all photos below `folder`, sorted, and {"file", "reason"} dicts for the rest.
+    """Find the photos below a folder.
 
-    Left out without being opened: hidden and empty files; a folder `gray` beside a folder `color` (Kaggle's
-    landscape-image-colorization holds every photo twice); the folders beside `photo_jpg` where one of them
-    holds Monet's paintings (Kaggle's gan-getting-started). Raises FileNotFoundError or ValueError if there
-    is no photo.
+    Left out without being opened: hidden and empty files, linked folders, and what has another ending than a photo's;
+    a folder `gray` beside a folder `color` (Kaggle's landscape-image-colorization holds every photo twice); the folders
+    beside `photo_jpg` where one of them holds Monet's paintings (Kaggle's gan-getting-started).
+
+    Returns: (paths, skipped): the photos, sorted, and {"file", "reason"} dicts for what was left out. Files of text,
+        data or film (NO_PHOTOS) and the `._` files of a Mac are in neither.
+    Raises: FileNotFoundError or ValueError if there is no photo.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -67,24 +76,39 @@ def find_photos(folder):
 
     for root, names, files in os.walk(folder, onerror=skip_unreadable):
         reasons = _folders_to_skip(names)
+        # os.walk does not enter these by itself; it could go round in circles.
+        reasons |= {name: "linked folder; give its own path" for name in names if Path(root, name).is_symlink()}
         for name, reason in reasons.items():
             skip(Path(root, name), reason)
         names[:] = [name for name in names if name not in reasons]  # os.walk does not enter the others
-        for path in (Path(root, name) for name in files if name.lower().endswith(PHOTO_EXTENSIONS)):
-            if path.name.startswith("."):
-                skip(path, "hidden file")
-            elif not path.exists():
-                skip(path, "broken link")
-            elif path.stat().st_size == 0:
-                skip(path, "empty file")
-            else:
+        for path in (Path(root, name) for name in files if not name.startswith("._")):
+            if (reason := _find_reason(path)) is None:
                 paths.append(path)
+            elif reason:
+                skip(path, reason)
     if not paths:
+        why = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3])
         raise ValueError(
-            f"No photo was found in {folder} ({len(skipped)} entries were skipped); "
+            f"No photo was found in {folder} ({len(skipped)} entries were skipped{': ' + why if why else ''}); "
             f"expected files ending in {', '.join(PHOTO_EXTENSIONS)}."
         )
     return sorted(paths, key=Path.as_posix), sorted(skipped, key=lambda entry: entry["file"])
+
+
+def _find_reason(path):
+    """Why a file is left out: a reason, "" for what nobody takes for a photo, None for a photo."""
+    name = path.name.lower()
+    if not name.endswith(PHOTO_EXTENSIONS):
+        if name.startswith(".") or name.endswith(NO_PHOTOS):
+            return ""
+        if name.endswith((".heic", ".heif")):
+            return "HEIC, which Pillow cannot read; save it as JPEG or PNG"
+        return f"its ending {path.suffix!r} is none of {', '.join(PHOTO_EXTENSIONS)}"
+    if name.startswith("."):
+        return "hidden file"
+    if not path.exists():
+        return "broken link"
+    return "empty file" if path.stat().st_size == 0 else None
 
 
 def sample_photos():
@@ -121,18 +145,22 @@ def prepare_photos(
     Raises ValueError for fewer than 3 usable photos and OSError where it cannot write.
     """
     check_size(image_size)
+    if isinstance(paths, (str, Path)):
+        raise ValueError(f"paths is {str(paths)!r}; expected a list of photos, such as find_photos({str(paths)!r})[0].")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit!r}; expected a number of photos from 1 up, or None for all of them.")
     for name, share in (("validation_share", validation_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise ValueError(f"{name} is {share!r}; expected a share from 0 to below 1, for example 0.1.")
     paths = sorted({Path(path) for path in paths}, key=Path.as_posix)
     names = _short_names(paths)
     if limit is not None and limit < len(paths):
-        drawn = np.random.default_rng(seed).permutation(len(paths))[: max(limit, 0)]
+        drawn = np.random.default_rng(seed).permutation(len(paths))[:limit]
         paths = [paths[i] for i in sorted(drawn)]
     folder, skipped = Path(output_folder), list(skipped)
-    part = folder / "photos.npy.part"
+    part = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        part = name_part(folder / "photos.npy")
         with part.open("wb") as file:
             kept, hashes, files, thumbnails = _decode_photos(paths, names, file, image_size, skipped, progress)
         if len(kept) < 3:
@@ -156,8 +184,8 @@ def prepare_photos(
             f"{folder} cannot be written ({error.strerror or error}); choose another output folder."
         ) from error
     finally:
-        if part.is_file():
-            part.unlink()
+        if part is not None:
+            part.unlink(missing_ok=True)
     return open_photos(folder)
 
 
