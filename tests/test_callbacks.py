@@ -317,9 +317,9 @@ ROW = {"epoch": 3, "generator_loss": 9.5, "discriminator_loss": 0.7, "duty": 0.5
 
 def test_a_line_leaves_out_what_is_switched_off():
     gan = SimpleNamespace(discriminator=object())
-    assert "discriminator 0.700  trained on 50% of steps" in describe_epoch(ROW, 20, gan)
+    assert "discriminator 0.700  trained on  50% of steps" in describe_epoch(ROW, 20, gan)
     line = describe_epoch(ROW, 20, SimpleNamespace(discriminator=None))
-    assert line == "epoch   3/20  generator 9.500  validation hole L1 0.0500  2 s"
+    assert line == "epoch   3/20  generator  9.500  validation hole L1 0.0500     2 s"
     assert "validation distance 0.1000" in describe_epoch({**ROW, "val_distance": 0.1}, 20, gan, "val_distance")
 
 

@@ -111,7 +111,7 @@ def test_with_more_patience_a_training_that_stopped_early_goes_on(tmp_path, caps
 def test_fewer_epochs_than_are_trained_already_are_told(begun, capsys):
     edit_state(begun, lambda state: state.update(epoch=2))
     assert start_again(begun, epochs=1) == 2
-    assert "2 epochs are trained already and epochs is 1: raise it to train on." in capsys.readouterr().out
+    assert "epochs is 1, but 2 are trained already: raise it to train on." in capsys.readouterr().out
 
 
 def test_a_new_training_keeps_the_files_of_the_earlier_one(complete, capsys):
@@ -123,6 +123,18 @@ def test_a_new_training_keeps_the_files_of_the_earlier_one(complete, capsys):
     kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
     assert read_files(complete, kept) == before and (complete / "history.2.csv").is_file()
     assert len((complete / "history.csv").read_text().splitlines()) == 2
+
+
+def test_beside_a_complete_training_one_with_other_settings_starts_anew(complete, capsys):
+    before = read_files(complete)
+    _, monitor, _ = train_in(complete, 1, train=make_batches(4, seed=1))
+    said = capsys.readouterr().out
+    assert "is complete and had seed = 0, but it is now 1: a new one starts, and keeps its networks." in said
+    assert [row["epoch"] for row in monitor.rows] == [1]
+    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
+    assert read_files(complete, kept) == before
+    assert start_again(complete, epochs=1, train=make_batches(4, seed=1)) == 1  # the new one is what counts now
+    assert "This training is complete (1 epoch, best 1)" in capsys.readouterr().out
 
 
 def test_without_a_discriminator_no_file_of_one_stays_beside_the_generator(tmp_path):
@@ -146,7 +158,8 @@ def test_a_gan_without_a_discriminator_is_shown_kept_and_resumed(tmp_path, capsy
     _, monitor, _ = train_in(tmp_path, 2, gan=build_without_discriminator())
     assert [row["epoch"] for row in monitor.rows] == [1, 2] and "discriminator" not in capsys.readouterr().out
     assert (tmp_path / "training.png").is_file() and not (tmp_path / "discriminator_best.keras").exists()
-    with pytest.raises(ValueError, match="was made with other discriminator"):
+    edit_state(tmp_path, lambda state: state.update(complete=False))
+    with pytest.raises(ValueError, match="another discriminator: go back to it"):
         train_in(tmp_path, 3)
 
 
@@ -182,7 +195,7 @@ REFUSED = {
         {"validation": lambda: PhotoBatches(make_photos(8, seed=3), batch_size=4, fixed=True)},
         "was made with other validation photos",
     ),
-    "networks": ({"gan": lambda: build_tiny_gan(dropout=0.5)}, "was made with other generator"),
+    "networks": ({"gan": lambda: build_tiny_gan(dropout=0.5)}, "was made with another generator: go back to it"),
     "starting weights": ({"gan": build_from_other_weights}, "was made with other starting weights"),
     "averaging": (
         {"gan": lambda: build_tiny_gan(ThrottledAdam(1e-2, use_ema=True))},
@@ -234,7 +247,7 @@ def test_interrupted_in_the_first_epoch_it_says_what_it_goes_on_from(tmp_path, c
     with pytest.raises(KeyboardInterrupt):
         train_in(tmp_path, 1, gan=gan, extra=[Interrupt()])
     train_in(tmp_path, 1, gan=gan)
-    assert "These networks have already made 1 training steps and go on from there" in capsys.readouterr().out
+    assert "These networks have already made 1 training step and go on from there" in capsys.readouterr().out
 
 
 ON_JAX = """

@@ -53,7 +53,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.watched = find_process()[0] == 0 and is_interactive()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
+        self.started, self.rows = time.perf_counter(), self.rows[:epoch]
         if self.watched and self.bar is None:
             self.bar = self._start_bar(epoch)
         if self.bar is not None:
@@ -72,7 +72,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row.pop("val_duty", None)  # nothing trains while validating
         row["seconds"] = round(time.perf_counter() - self.started, 2)
-        self.rows = [*self.rows[:epoch], row]
+        self.rows = [*self.rows, row]
         self._show_epoch()
         if epoch == 0:
             write_or_report(set_aside, self.folder, ("history.csv", "training.png"))
@@ -147,18 +147,18 @@ def describe_epoch(row, epochs, gan=None, monitor=BEST_BY):
     if monitor in row:
         name = monitor.replace("val_", "validation ").replace("_", " ").replace("l1", "L1")
         parts.append(f"{name} {row[monitor]:.4f}")
-    return "  ".join([*parts, f"{row['seconds']:.0f} s"])
+    return "  ".join([*parts, f"{row['seconds']:4.0f} s"])
 
 
 def _describe_losses(gan, measures):
     """At most three numbers: the generator's loss, and where there is a discriminator its loss and duty cycle."""
-    parts = [f"generator {float(measures['generator_loss']):.3f}"] if "generator_loss" in measures else []
+    parts = [f"generator {float(measures['generator_loss']):6.3f}"] if "generator_loss" in measures else []
     if getattr(gan, "discriminator", True) is None:
         return parts
     if "discriminator_loss" in measures:
         parts.append(f"discriminator {float(measures['discriminator_loss']):.3f}")
     if "duty" in measures:
-        parts.append(f"trained on {float(measures['duty']):.0%} of steps")
+        parts.append(f"trained on {float(measures['duty']):4.0%} of steps")
     return parts
 
 

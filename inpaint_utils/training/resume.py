@@ -34,8 +34,9 @@ class Resume(keras.callbacks.Callback):
 
     A setting that changed in the meantime is never ignored. Loss weights, the throttle and the optimizer's settings,
     such as a lower learning rate, are taken from the next epoch on, and printed. Anything else (other photos, masks,
-    networks or starting weights) would make it another training and is refused. All of it is read from the model, its
-    optimizer and the batches: every argument of their constructors that is a number, a word or a pair of them.
+    networks or starting weights) makes it another training: refused while the earlier one is unfinished, begun anew
+    once that is complete. All of it is read from the model, its optimizer and the batches: every argument of their
+    constructors that is a number, a word or a pair of them.
 
     Args:
         folder: where `resume.npz` is kept.
@@ -45,7 +46,7 @@ class Resume(keras.callbacks.Callback):
         validation: the validation `PhotoBatches`, which must not change either.
 
     Raises:
-        ValueError: in `fit`, if the file is of a training with other settings, or damaged.
+        ValueError: in `fit`, if the file is of an unfinished training with other settings, or damaged.
     """
 
     def __init__(self, folder, batches, callbacks=(), settings=None, validation=None):
@@ -60,16 +61,16 @@ class Resume(keras.callbacks.Callback):
         if not optimizer.built:
             optimizer.build(self.model.trainable_variables)
         self.training = self._describe()
-        if self.path.is_file():
-            state = self._load()
+        state = self._load() if self.path.is_file() else None
+        if state is not None:
             self._continue(state)
         elif steps := int(optimizer.iterations):
             if keras.backend.backend() == "jax":  # an interrupted `fit` leaves averages and weights in one array
                 for variable in optimizer.variables:
                     variable.assign(keras.ops.copy(variable))
             print(
-                f"These networks have already made {steps} training steps and go on from there, as no epoch of theirs "
-                "was kept; for a fresh start, build them again first.",
+                f"These networks have already made {_count(steps, 'training step')} and go on from there, as no epoch "
+                "of theirs was kept; for a fresh start, build them again first.",
                 flush=True,
             )
 
@@ -103,11 +104,23 @@ class Resume(keras.callbacks.Callback):
         self.model._initial_epoch = None
 
     def _load(self):
-        """Check the file against this training, put its numbers into the variables, and return its state."""
+        """Put the file's numbers into the variables; returns its state, or None if it is of another training."""
         try:
             with np.load(self.path, allow_pickle=False) as backup:
                 state = json.loads(str(backup["state"]))
-                self._check(state)
+                difference = self._find_difference(state)
+                if difference and state["complete"]:
+                    print(
+                        f"The training in {self.path.parent.name}/ is complete and had {difference[0]}: "
+                        "a new one starts, and keeps its networks.",
+                        flush=True,
+                    )
+                    return None
+                if difference:
+                    raise ValueError(
+                        f"{str(self.path)!r} was made with {difference[0]}: {difference[1]} to continue that training, "
+                        "or delete the file to start a new one."
+                    )
                 variables = self._variables()
                 arrays = [backup[f"variable_{index}"] for index in range(state["variables"])]
         except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
@@ -139,7 +152,7 @@ class Resume(keras.callbacks.Callback):
             more = "epochs or patience" if stopped_early else "epochs"
             idle = f" Until then the changed {' and '.join(changed)} has no effect." if changed else ""
             print(
-                f"This training is complete ({done} epochs{best}): raise {more} to train on, or delete "
+                f"This training is complete ({_count(done, 'epoch')}{best}): raise {more} to train on, or delete "
                 f"{self.path.name} to start a new one.{idle}",
                 flush=True,
             )
@@ -147,7 +160,7 @@ class Resume(keras.callbacks.Callback):
             return
         self.model._initial_epoch = done
         if done >= epochs:
-            print(f"{done} epochs are trained already and epochs is {epochs}: raise it to train on.", flush=True)
+            print(f"epochs is {epochs}, but {done} are trained already: raise it to train on.", flush=True)
             return
         print(f"Continuing after epoch {done} of an earlier run ({self.path.name}).", flush=True)
         for name in changed:
@@ -182,7 +195,8 @@ class Resume(keras.callbacks.Callback):
         taken = {**read_settings(self.model), **optimizer}
         return json.loads(json.dumps(dict(fixed={**fixed, **self.settings}, taken=taken, hashes=hashes, start=start)))
 
-    def _check(self, state):
+    def _find_difference(self, state):
+        """What makes the state that of another training, and what to do about it, in words; None for the same."""
         ours = self.training
         old = "training" not in state  # written by an earlier version: it kept only what its notebook named
         kept = {"fixed": state["settings"], "hashes": {}, "start": None} if old else state["training"]
@@ -190,26 +204,23 @@ class Resume(keras.callbacks.Callback):
         for name in sorted(names):
             before, now = kept["fixed"].get(name), ours["fixed"].get(name)
             if before != now:
-                raise ValueError(
-                    f"{str(self.path)!r} was made with {name} = {before!r}, but it is now {now!r}: "
-                    "set it back to continue that training, or delete the file to start a new one."
+                return f"{name} = {before!r}, but it is now {now!r}", "set it back"
+        for name in kept["hashes"]:
+            if kept["hashes"][name] != ours["hashes"].get(name):
+                return (
+                    (f"other {name}", "go back to them") if "photos" in name else (f"another {name}", "go back to it")
                 )
-        other = [name for name in kept["hashes"] if kept["hashes"][name] != ours["hashes"].get(name)]
         start = kept["start"]
         if start is not None and not (
             len(start) == len(ours["start"]) and np.allclose(start, ours["start"], rtol=1e-3, atol=1e-6)
         ):
-            other.append("starting weights")
-        if other:
-            raise ValueError(
-                f"{str(self.path)!r} was made with other {other[0]}: go back to them to continue that training, "
-                "or delete the file to start a new one."
-            )
+            return "other starting weights", "go back to them"
         if len(state["callbacks"]) != len(self.callbacks):
-            raise ValueError(
-                f"{str(self.path)!r} was made with {len(state['callbacks'])} callbacks that count, but there are now "
-                f"{len(self.callbacks)}: pass the same ones, or delete the file to start a new training."
+            return (
+                f"{len(state['callbacks'])} callbacks that count, but there are now {len(self.callbacks)}",
+                "pass those",
             )
+        return None
 
 
 def remember_start(model):
@@ -281,6 +292,10 @@ def _hash_network(network):
         parts.append([type(operation).__name__, clean(config)])
     text = json.dumps(parts, default=lambda value: type(value).__name__)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _count(number, word):
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _to_plain(value):
