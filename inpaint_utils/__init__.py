@@ -21,7 +21,7 @@ _MODULES = {
     "training.gan": ("InpaintingGAN", "ThrottledAdam"),
     "training.callbacks": ("SaveBest", "TimeBudget", "TrainingMonitor", "plan_learning_rate"),
     "training.resume": ("Resume",),
-    "training.recipe": ("make_callbacks",),
+    "training.recipe": ("choose_weights", "make_callbacks"),
     "inference.inpaint": ("build_input", "inpaint", "load_generator"),
     "inference.baselines": (
         "biharmonic_fill",

@@ -14,6 +14,8 @@ from .data.splits import SPLIT_SEED
 from .host import INPUT_FOLDER, PRECISIONS, PROFILES, choose_output_folder, find_photo_folder
 from .inference.inpaint import find_generator, load_generator
 from .networks import models
+from .training.gan import PATCH_LABELS
+from .training.recipe import TEXTURE
 
 # What a setting of the notebooks may be: one of some words, or its type, a test of its value, and the test in words.
 TEXT = (str, lambda text: True, "a text in quotes")
@@ -27,23 +29,29 @@ SIZE = (
 )
 RATE = (float, lambda number: 0 < number <= 1, "a number above 0, at most 1")
 WEIGHT = (float, lambda number: number >= 0, "a number, 0 or more")
+RECIPE_WEIGHT = (float, lambda number: number >= 0 or number == -1, "a number, 0 or more, or -1 for the recipe's")
+SWITCH = ("on", "off")
 SHARE = (float, lambda number: 0 <= number < 1, "a share from 0 to below 1")
 SETTINGS = {
     "profile": PROFILES,
     "precision": PRECISIONS,
     "learning_rate_decay": ("plateau", "cosine"),
-    "hole_fill": models.HOLE_FILLS,
+    "hole_fill": ("auto", *models.HOLE_FILLS),
+    "patch_labels": PATCH_LABELS,
+    "initialization": models.INITIALIZATIONS,
+    **dict.fromkeys(("noise", "sees_hole"), SWITCH),
     "upsampling": models.UPSAMPLINGS,
-    "normalization": models.NORMALIZATIONS,
+    **dict.fromkeys(("normalization", "discriminator_normalization"), models.NORMALIZATIONS),
     **dict.fromkeys(("photo_folder", "output_folder", "vgg19_weights", "generator_path", "own_photo"), TEXT),
     **dict.fromkeys(("base_filters", "batch_size", "epochs", "throttle_every"), COUNT),
     **dict.fromkeys(("photo_limit", "patience", "plateau_patience", "warm_up_steps"), COUNT_OR_NONE),
-    **dict.fromkeys(("judged_size", "crop_size", "samples"), COUNT_OR_NONE),
+    "samples": COUNT_OR_NONE,
     **dict.fromkeys(("seed", "split_seed"), SEED),
     "image_size": SIZE,
     **dict.fromkeys(("generator_learning_rate", "discriminator_learning_rate"), RATE),
-    **dict.fromkeys(("adversarial_weight", "l1_weight", "perceptual_weight", "hole_weight", "colour_weight"), WEIGHT),
-    **dict.fromkeys(("cells_weight", "style_weight", "matching_weight", "throttle_threshold"), WEIGHT),
+    **dict.fromkeys(set(TEXTURE) - {"judged_size"}, RECIPE_WEIGHT),
+    "judged_size": (int, lambda number: number >= -1, "a whole number, 0 or more, or -1 for the recipe's"),
+    "throttle_threshold": WEIGHT,
     **dict.fromkeys(("validation_share", "test_share", "ema_momentum"), SHARE),
     "guidance": (float, lambda number: 0 <= number <= 1, "a share from 0 to 1"),
     "max_hours": (float, lambda number: number > 0, "a number above 0"),

@@ -17,7 +17,7 @@ from ..figures import draw_training, is_notebook, save_figure, show_live
 from ..files import format_csv, save_model, write_atomically
 from ..host import find_process, is_interactive
 
-BEST_BY = "val_hole_l1"  # the measure that every choice goes by: best epoch, early stop, lower learning rates
+BEST_BY = "val_distance"  # the measure that every choice goes by: best epoch, early stop, lower learning rates
 EPOCHS_SHOWN = 20  # lines below each other in a notebook; history.csv has them all
 
 

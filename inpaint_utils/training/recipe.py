@@ -55,3 +55,49 @@ def make_callbacks(
     ]
     resume = Resume(output, batches, counting, settings, validation)
     return [keras.callbacks.TerminateOnNaN(), *counting, resume, TimeBudget(max_hours)], shown, best
+
+
+# Weights of the loss, as `InpaintingGAN` takes them. Without VGG19 L1 decides the hole, and leaves fog in a large one.
+PIXELS = dict(
+    adversarial_weight=1.0,
+    l1_weight=100.0,
+    hole_weight=6.0,
+    colour_weight=2.0,
+    cells_weight=0.0,
+    perceptual_weight=0.0,
+    style_weight=0.0,
+    matching_weight=0.0,
+    judged_size=0,
+)
+# With it L1 keeps the kept pixels, cells the colours and the layout, and the style asks for texture.
+TEXTURE = dict(
+    adversarial_weight=1.0,
+    l1_weight=5.0,
+    hole_weight=0.25,
+    colour_weight=2.0,
+    cells_weight=30.0,
+    perceptual_weight=1.0,
+    style_weight=5.0,
+    matching_weight=3.0,
+    judged_size=128,
+)
+
+
+def choose_weights(perceptual, **given):
+    """The weights of a training's loss: the recipe that fits, with what is given in place of its values.
+
+    Args:
+        perceptual: VGG19 features from `build_perceptual`, or None.
+        given: weights by name; -1 leaves the recipe's.
+
+    Returns: dict of arguments of `InpaintingGAN`.
+    Raises:
+        TypeError: for a name that is no weight of the recipes.
+    """
+    unknown = set(given) - set(TEXTURE)
+    if unknown:
+        raise TypeError(
+            f"{', '.join(sorted(unknown))} is no weight of the loss, expected some of {', '.join(TEXTURE)}."
+        )
+    weights = PIXELS if perceptual is None else TEXTURE
+    return {**weights, **{name: value for name, value in given.items() if value >= 0}}
