@@ -420,3 +420,11 @@ def test_the_optimizer_survives_its_config():
 def test_options_that_would_touch_a_paused_network_are_refused(option):
     with pytest.raises(ValueError, match="paused network"):
         ThrottledAdam(**option)
+
+
+def test_the_optimizer_does_not_count_the_discriminators_weights_as_its_own():
+    """JAX would be given them twice, and every backup would hold them twice."""
+    gan = build_tiny_gan()
+    gan.optimizer.build(gan.trainable_variables)
+    own = {id(variable) for variable in gan.optimizer.variables}
+    assert not own & {id(variable) for variable in gan.trainable_variables}

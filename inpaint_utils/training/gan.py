@@ -289,6 +289,12 @@ class ThrottledAdam(keras.optimizers.Adam):
             raise ValueError("ThrottledAdam has no amsgrad and no weight_decay: a paused network would still move.")
         self.discriminator_ratio, self.discriminator_variables = discriminator_ratio, discriminator_variables
 
+    def __setattr__(self, name, value):
+        if name == "discriminator_variables":  # Keras would take them for variables of the optimizer's own
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def build(self, var_list):
         if self.built:
             return
