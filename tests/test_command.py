@@ -1,7 +1,9 @@
 """The command: files and folders in, files out, clear sentences, and inputs that are never touched."""
 
+import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -340,6 +342,23 @@ def test_ctrl_c_is_one_sentence_and_what_was_filled_stays(run, monkeypatch):
     assert code == 130 and out == "" and "Traceback" not in errors
     assert errors.splitlines()[-1] == "Stopped: 1 photos were filled; each file that was written is complete."
     assert [path.name for path in Path("filled").iterdir()] == ["a.png"]
+
+
+def test_ctrl_c_that_a_library_swallows_stops_after_the_photo(run, monkeypatch):
+    for name in "abc":
+        write(f"photos/{name}.png", draw_photo())
+    write_mask("mask.png")
+
+    def fill_deaf(*others, **settings):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return []
+
+    monkeypatch.setattr(command, "fill_file", fill_deaf)
+    heard = signal.getsignal(signal.SIGINT)
+    code, _, errors = run("photos", "mask.png", "-o", "filled")
+    assert code == 130 and errors.splitlines()[-1].startswith("Stopped: 1 photos were filled")
+    assert signal.getsignal(signal.SIGINT) is heard
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".bmp", ".webp", ".gif"])

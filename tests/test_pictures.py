@@ -265,7 +265,7 @@ def test_a_gray_photo_stays_gray(tmp_path, channels, dtype):
     assert (out.pixels.shape[2] < 3) == (channels < 3) or (channels, dtype) == (2, np.uint16)
 
 
-def test_something_coloured_that_is_removed_from_a_gray_photo_leaves_no_colour(tmp_path):
+def test_a_coloured_thing_removed_from_a_gray_photo_leaves_no_colour(tmp_path):
     pixels = np.repeat(draw(1), 3, axis=2)
     pixels[HOLE] = (255, 0, 0)  # a date stamp
     write_picture(tmp_path / "photo.png", Picture(pixels))

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -31,16 +33,26 @@ def main(arguments=None):
     if options.seed < 0:
         parser.error(f"--seed is {options.seed}, expected 0 or more")
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told in one sentence
-    filled = []
+    filled, stopped = [], []
+
+    def stop(*_):
+        stopped.append(True)  # a library may swallow the exception, but not this
+        raise KeyboardInterrupt
+
+    in_main_thread = threading.current_thread() is threading.main_thread()  # elsewhere signals cannot be heard
+    before = signal.signal(signal.SIGINT, stop) if in_main_thread else None
     try:
-        return _run(options, filled)
+        return _run(options, filled, stopped)
     except KeyboardInterrupt:
         print(f"Stopped: {len(filled)} photos were filled; each file that was written is complete.", file=sys.stderr)
         return STOPPED
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
 
 
-def _run(options, filled):
-    """Fill what was asked for, append each output to `filled`, and return the exit code."""
+def _run(options, filled, stopped):
+    """Fill what was asked for until `stopped` holds something, append each output to `filled`; return the exit code."""
     try:
         # Before Keras is loaded, which takes seconds: most mistakes are in the names.
         jobs, reasons = (_pair_folder if options.photo.is_dir() else _pair_file)(options)
@@ -50,6 +62,8 @@ def _run(options, filled):
         return 1
     count, notes = len(jobs) + len(reasons), []
     for i, job in enumerate(tqdm(jobs, unit="photo", disable=not options.photo.is_dir())):
+        if stopped:
+            raise KeyboardInterrupt
         seed = [options.seed, i]
         try:
             notes += fill_file(generator, *job, difficulty=options.make_mask, seed=seed, invert=options.invert)
