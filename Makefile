@@ -33,7 +33,7 @@ figures: $(VENV)/.installed
 
 # Speed of the pipeline and of the training step, as ratios measured in one run.
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python tools/bench_training.py
 
 # A page to try it on, at http://127.0.0.1:7860, with its REST service.
 demo: $(VENV)/.installed

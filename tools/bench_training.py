@@ -1,4 +1,4 @@
-"""How fast the engine is, as ratios measured in one run: `make bench`, or `python benchmarks/bench.py --help`.
+"""How fast the engine is, as ratios measured in one run: `make bench`, or `python tools/bench_training.py --help`.
 
 Times differ between machines and minutes; what is compared with each other is therefore measured in turns.
 """

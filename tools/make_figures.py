@@ -2,7 +2,7 @@
 
     python tools/make_figures.py
 
-Nothing is measured here: numbers come from models/runs/, pictures are the shipped generator's answers on the sample
+Nothing is measured here: numbers come from results/runs/, pictures are the shipped generator's answers on the sample
 photos. A table stands between <!-- numbers NAME --> and <!-- /numbers -->. Running it twice changes nothing.
 """
 
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
-RUNS, STUDY = MODELS / "runs", MODELS / "runs" / "study"
+RUNS, STUDY = RESULTS / "runs", RESULTS / "runs" / "study"
 PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/USE_IT.md")
 ARMS = ("unbalanced", "balanced")
 FORMS = {"": "", "plain_": ", plain form"}  # how the names of the study's runs start, and what that means
