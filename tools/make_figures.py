@@ -300,10 +300,11 @@ def tabulate_ablations():
     """One change each from the reference run, same seed, photos, masks and epochs."""
     lines = []
     for name, text in read_run(STUDY / "settings.json")["ablations"].items():
-        if (STUDY / f"{name}.json").is_file():
-            rows = read_history(STUDY / f"{name}.csv")
-            cells = [f"{read_mean(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
-            lines.append([text, f"{min(row['val_hole_l1'] for row in rows):.4f}", *cells])
+        if not (STUDY / f"{name}.json").is_file():
+            continue
+        cells = [f"{read_mean(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
+        best = min(row["val_hole_l1"] for row in read_history(STUDY / f"{name}.csv"))
+        lines.append([text, f"{best:.4f}", *cells])
     head = ["run", "best validation hole error", "brush, blind, dB", "guided", "box, blind, dB", "guided"]
     return make_table(head, lines)
 
@@ -320,21 +321,6 @@ def tabulate_colours():
         lines.append(cells)
     head = ["colour weight", "best validation hole error", "validation colour error"]
     return make_table([*head, *(f"{k}: {m}" for k in ("brush", "box") for m in ("dB", "cast", "error"))], lines)
-
-
-def tabulate_last_epochs():
-    """The shipped generator's fine-tuning at 256 pixels: the best epoch of each training."""
-    lines = []
-    parts = {
-        "further": "with adversarial loss, hole filled from all kept pixels",
-        "last": "without adversarial loss",
-        "rim": "without it, hole filled from its border",
-        "colour": "without it, hole filled from its border, colour weight 2",
-    }
-    for name, text in parts.items():
-        rows = read_history(RUNS / f"{name}_finetuning_history.csv")
-        lines.append([text, len(rows), f"{min(row['val_hole_l1'] for row in rows):.4f}"])
-    return make_table(["fine-tuning at 256 pixels", "epochs", "best validation hole error"], lines)
 
 
 def read_mean(name, kind, mode="blind", measure="hole_psnr"):
@@ -375,8 +361,10 @@ def tabulate_stages():
             text = f"[{text}](../results/{name}_history.png)"
         minutes = sum(row["seconds"] for row in rows) / 60
         rate, weight = stage["generator_learning_rate"], stage.get("adversarial_weight", 1.0)
-        lines.append([text, len(rows), stage["image_size"], f"{minutes:.0f}", f"{rate:.1e}", f"{weight:.0f}"])
-    return make_table(["`runs/`", "epochs", "pixels", "minutes", "learning rate", "adversarial weight"], lines)
+        error = f"{min(row['val_hole_l1'] for row in rows):.4f}"
+        lines.append([text, len(rows), stage["image_size"], f"{minutes:.0f}", f"{rate:.1e}", f"{weight:.0f}", error])
+    head = ["history", "epochs", "pixels", "minutes", "learning rate", "adversarial weight"]
+    return make_table([*head, "best validation hole error"], lines)
 
 
 def describe_weights():
@@ -398,7 +386,6 @@ TABLES = {
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
     "colours": tabulate_colours,
-    "last_epochs": tabulate_last_epochs,
     "speed": tabulate_speed,
     "stages": tabulate_stages,
     "weights": describe_weights,
