@@ -136,6 +136,7 @@ def test_every_make_target_that_is_named_exists():
 
 def test_ci_runs_the_command_that_the_readme_gives():
     assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "run: make test" in (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 

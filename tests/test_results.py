@@ -70,6 +70,23 @@ def test_gains_are_over_the_best_method_without_training_and_over_the_start(tool
     np.testing.assert_allclose(found, [best, start, guided], atol=0.006)
 
 
+def test_texture_table_waits_for_its_run_and_then_shows_it(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "RUNS", tmp_path)
+    assert tool.tabulate_texture() == "Not measured yet."
+    cell = {"kind": "box", "difficulty": "hard", "mode": "blind", "hole_psnr": 16.5, "texture_distance": 0.2}
+    rows = [
+        {**cell, "fill": "Telea", "sharpness": 0.11, "kid": 25.0},
+        {**cell, "fill": "generator", "sharpness": None, "kid": 9.5},
+    ]
+    (tmp_path / "texture.json").write_text(json.dumps({"table": rows}))
+    head, _, telea, generator = tool.tabulate_texture().splitlines()
+    assert head == "| texture distance · sharpness · hole PSNR, dB · KID × 1000 | box hard |"
+    assert telea == "| Telea | 0.200 · 0.11 · 16.50 · 25.0 |"
+    assert generator == "| **generator, blind** | 0.200 · – · 16.50 · 9.5 |"
+    (tmp_path / "texture.json").write_text(json.dumps({"table": [{k: v for k, v in rows[0].items() if k != "kid"}]}))
+    assert "KID" not in tool.tabulate_texture()
+
+
 def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkeypatch):
     for page in tool.PAGES:
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
