@@ -6,6 +6,8 @@ edges do not wait for Keras.
 
 import importlib
 
+from .backend import name_backend
+
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -19,6 +21,7 @@ _MODULES = {
     "training.gan": ("InpaintingGAN", "ThrottledAdam"),
     "training.callbacks": ("SaveBest", "TimeBudget", "TrainingMonitor", "plan_learning_rate"),
     "training.resume": ("Resume",),
+    "training.recipe": ("make_callbacks",),
     "inference.inpaint": ("build_input", "inpaint", "load_generator"),
     "inference.baselines": (
         "biharmonic_fill",
@@ -39,7 +42,7 @@ _MODULES = {
         "is_interactive",
         "set_up_devices",
     ),
-    "stages": ("open_networks", "open_or_prepare", "open_tested_generator"),
+    "stages": ("check_settings", "open_networks", "open_or_prepare", "open_tested_generators", "take_split"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)
@@ -48,7 +51,10 @@ __all__ = sorted(_HOME)
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"inpaint_utils has no {name!r}; it has {', '.join(__all__)}.")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    try:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    except (ImportError, ValueError) as error:
+        raise name_backend(error) from error
 
 
 def __dir__():

@@ -1,5 +1,6 @@
 """Figures: every picture that the notebooks show or `results/` holds is drawn and saved here."""
 
+import base64
 import io
 from pathlib import Path
 
@@ -65,11 +66,15 @@ def draw_training(rows, samples, gan):
 
 
 def draw_curves(figure, rows):
-    """Three panels of a training's history: losses of both networks, hole error, and D's duty cycle."""
+    """A training's history in panels: generator's loss, hole error, and if there is one the discriminator's part."""
     epochs = [row["epoch"] for row in rows]
-    losses, errors, duty = figure.subplots(1, 3)
+    judged = any(row.get("discriminator_loss") for row in rows)
+    losses, errors, *rest = figure.subplots(1, 2 + judged)
     _draw_lines(losses, epochs, rows, ["generator_loss", "val_generator_loss"], "generator loss", zero=False)
     _draw_lines(errors, epochs, rows, ["hole_l1", "val_hole_l1"], "mean error inside the hole", zero=False)
+    if not judged:
+        return
+    (duty,) = rest
     _draw_lines(duty, epochs, rows, ["discriminator_loss", "duty"], "discriminator: loss and duty cycle")
     duty.axhline(0.693, color=QUIET, linewidth=0.8, linestyle=":")
     duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=7, color=QUIET, va="bottom")
@@ -140,26 +145,40 @@ def show(figure, path=None, dpi=80):
     show_live(figure, None, dpi)
 
 
-def show_live(figure, display=None, dpi=72):
-    """Show a figure below a notebook's cell, or refresh the one shown before; nothing happens in a script.
+def show_live(content, display=None, dpi=72):
+    """Show a figure or a text below a notebook's cell, or put it in place of one shown before; no-op in a script.
+
+    Args:
+        content: a matplotlib Figure, or str.
+        display: what the call before returned; None to show anew.
+        dpi: of a figure.
 
     Returns: the display to pass to the next call.
     """
+    if not is_notebook():
+        return None
+    from IPython.display import display as show_in_notebook
+
+    if isinstance(content, str):
+        data = {"text/plain": content}
+    else:
+        buffer = io.BytesIO()
+        content.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})  # a fifth of a PNG's size
+        data = {"image/jpeg": base64.b64encode(buffer.getvalue()).decode()}
+        data["text/plain"] = "<IPython.core.display.Image object>"
+    if display is None:
+        return show_in_notebook(data, raw=True, display_id=True)
+    display.update(data, raw=True)
+    return display
+
+
+def is_notebook():
+    """True where this code runs in a notebook's kernel."""
     try:
         from IPython import get_ipython
-        from IPython.display import Image
-        from IPython.display import display as show_in_notebook
     except ImportError:
-        return None
-    if get_ipython() is None or "IPKernelApp" not in get_ipython().config:
-        return None
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})  # photos: a fifth of a PNG's size
-    image = Image(buffer.getvalue(), format="jpeg")
-    if display is None:
-        return show_in_notebook(image, display_id=True)
-    display.update(image)
-    return display
+        return False
+    return get_ipython() is not None and "IPKernelApp" in get_ipython().config
 
 
 def to_numpy(tensor):

@@ -1,10 +1,62 @@
 """Write files in one piece: a reader never meets half a file, and a failure leaves the old one."""
 
+import contextlib
 import csv
 import io
 import os
+import platform
+import threading
 import zipfile
+import zlib
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Write a file under a temporary name; when the `with` block ends well, it takes the place of `path`.
+
+    Several threads and processes may do so for one path at a time: the last one stays, and nobody reads half a file.
+
+    Args:
+        path: file name; its folder is created.
+
+    Yields: the temporary name, a Path in the same folder with the same ending. Where the block raises, what stood at
+        `path` before stays, and the temporary file goes.
+    """
+    path = Path(path)
+    part = name_part(path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def name_part(path):
+    """A temporary name for a file that will become `path`, of this machine, process and thread; its folder is created.
+
+    What writers left that no longer run (killed, out of power) is deleted.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whose = f"{zlib.crc32(f'{platform.node()}/{path.name}'.encode(errors='surrogateescape')):08x}"
+    for stale in path.parent.glob(f".part_{whose}_*"):
+        process = stale.name.split("_")[2]
+        if process.isdigit() and not _is_running(int(process)):
+            stale.unlink(missing_ok=True)
+    return path.with_name(f".part_{whose}_{os.getpid()}_{threading.get_ident()}{path.suffix[-16:]}")
+
+
+def _is_running(process):
+    if os.name != "posix":  # elsewhere os.kill ends a process in place of asking for it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, but is somebody else's
+        pass
+    return True
 
 
 def write_atomically(path, content):
@@ -12,17 +64,10 @@ def write_atomically(path, content):
 
     The folder is created. Raises OSError, naming the path, if it can't be written; what stood there stays.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part_{path.name}")
-    try:
-        with open(part, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, open(part, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def save_model(model, path):
@@ -36,18 +81,12 @@ def save_model(model, path):
 
     Raises: OSError if it cannot be written; what stood there before stays.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part_{path.name}")
-    try:
+    with replacing(path) as part:
         model.save(part)
         with zipfile.ZipFile(part) as saved:
             mixed = b'"mixed_' in saved.read("config.json")
         if mixed:
             part.write_bytes(_name_float32(part))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _name_float32(path):

@@ -11,6 +11,8 @@ from .data.photos import sample_photos
 # The variables are there for tests: a copy of Kaggle's layout, and outputs that do not mix with somebody's own.
 KAGGLE_FOLDER = Path(os.environ.get("INPAINT_KAGGLE_FOLDER", "/kaggle"))
 INPUT_FOLDER = KAGGLE_FOLDER / "input"
+PROFILES = ("auto", "full", "quick")
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 DATASETS = (  # landscape photo datasets on Kaggle, and where their photos lie
     "landscape-image-colorization/landscape Images/color",
     "gan-getting-started/photo_jpg",
@@ -88,7 +90,11 @@ def set_up_devices(precision="auto"):
             fitting one of the first two.
 
     Returns: a context manager in which to build the networks (the strategy's scope).
+    Raises:
+        ValueError: for another precision.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, expected one of {', '.join(map(repr, PRECISIONS))}.")
     gpus, devices, scope = _count_gpus(), 1, contextlib.nullcontext()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -113,10 +119,10 @@ def choose_profile(profile="auto"):
 
     Raises: ValueError for any other name.
     """
+    if profile not in PROFILES:
+        raise ValueError(f"profile is {profile!r}, expected 'auto', 'full' or 'quick'.")
     if profile == "auto":
         return "full" if _count_gpus() else "quick"
-    if profile not in ("full", "quick"):
-        raise ValueError(f"profile is {profile!r}, expected 'auto', 'full' or 'quick'.")
     return profile
 
 

@@ -9,6 +9,8 @@ import contextlib
 import os
 import sys
 
+from .backend import name_backend
+
 
 @contextlib.contextmanager
 def silence_stderr():
@@ -24,15 +26,18 @@ def silence_stderr():
         os.close(nowhere)
 
 
-if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
-    import keras
-else:
-    with silence_stderr():
+try:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
         import keras
+    else:
+        with silence_stderr():
+            import keras
 
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow
 
-            tensorflow.config.list_physical_devices("GPU")  # the first look at the devices is what talks
+                tensorflow.config.list_physical_devices("GPU")  # the first look at the devices is what talks
+except (ImportError, ValueError) as error:
+    raise name_backend(error) from error
 
 __all__ = ["keras", "silence_stderr"]

@@ -1,6 +1,8 @@
-"""What an earlier notebook left: its photos, its networks, or what stands in for them where it has not run."""
+"""What notebooks begin with: their settings, checked, and what an earlier notebook left, or what stands in for it."""
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 
 import cv2
@@ -8,9 +10,85 @@ import keras
 import numpy as np
 
 from .data.photos import find_photos, open_photos, prepare_photos
-from .host import INPUT_FOLDER, choose_output_folder, find_photo_folder
+from .data.splits import SPLIT_SEED
+from .host import INPUT_FOLDER, PRECISIONS, PROFILES, choose_output_folder, find_photo_folder
 from .inference.inpaint import find_generator, load_generator
-from .networks.models import build_discriminator, build_generator, change_precision
+from .networks import models
+
+# What a setting of the notebooks may be: one of some words, or its type, a test of its value, and the test in words.
+TEXT = (str, lambda text: True, "a text in quotes")
+COUNT = (int, lambda number: number >= 1, "a whole number of at least 1")
+COUNT_OR_NONE = (int, lambda number: number >= 0, "a whole number, 0 or more")
+SEED = (int, lambda number: 0 <= number < 2**32, "a whole number from 0 to 4294967295")
+SIZE = (
+    int,
+    lambda number: number >= models.SIZE_MULTIPLE and number % models.SIZE_MULTIPLE == 0,
+    f"a multiple of {models.SIZE_MULTIPLE}",
+)
+RATE = (float, lambda number: 0 < number <= 1, "a number above 0, at most 1")
+WEIGHT = (float, lambda number: number >= 0, "a number, 0 or more")
+SHARE = (float, lambda number: 0 <= number < 1, "a share from 0 to below 1")
+SETTINGS = {
+    "profile": PROFILES,
+    "precision": PRECISIONS,
+    "learning_rate_decay": ("plateau", "cosine"),
+    "hole_fill": models.HOLE_FILLS,
+    "upsampling": models.UPSAMPLINGS,
+    "normalization": models.NORMALIZATIONS,
+    **dict.fromkeys(("photo_folder", "output_folder", "vgg19_weights", "generator_path", "own_photo"), TEXT),
+    **dict.fromkeys(("base_filters", "batch_size", "epochs", "throttle_every"), COUNT),
+    **dict.fromkeys(("photo_limit", "patience", "plateau_patience", "warm_up_steps"), COUNT_OR_NONE),
+    **dict.fromkeys(("judged_size", "crop_size", "samples"), COUNT_OR_NONE),
+    **dict.fromkeys(("seed", "split_seed"), SEED),
+    "image_size": SIZE,
+    **dict.fromkeys(("generator_learning_rate", "discriminator_learning_rate"), RATE),
+    **dict.fromkeys(("adversarial_weight", "l1_weight", "perceptual_weight", "hole_weight", "colour_weight"), WEIGHT),
+    **dict.fromkeys(("cells_weight", "style_weight", "matching_weight", "throttle_threshold"), WEIGHT),
+    **dict.fromkeys(("validation_share", "test_share", "ema_momentum"), SHARE),
+    "guidance": (float, lambda number: 0 <= number <= 1, "a share from 0 to 1"),
+    "max_hours": (float, lambda number: number > 0, "a number above 0"),
+}
+# Of these 0 means "as the profile says", in a notebook that has profiles.
+BY_PROFILE = ("image_size", "base_filters", "generator_learning_rate", "discriminator_learning_rate")
+
+
+def check_settings(values):
+    """Check a notebook's settings before any work, and give each the type it should have: "5" and 5.0 become 5.
+
+    Args:
+        values: dict that is changed in place, the notebook's `globals()`; names that are no settings are left alone.
+
+    Raises:
+        ValueError: for the first setting of another type or out of its range, in a sentence with its name.
+    """
+    for name, rule in SETTINGS.items():
+        if name in values:
+            values[name] = _check_setting(name, values[name], rule, "profile" in values and name in BY_PROFILE)
+
+
+def _check_setting(name, value, rule, zero_is_fine):
+    if isinstance(rule[0], str):
+        kind, accepts, expected = str, rule.__contains__, f"one of {', '.join(map(repr, rule))}"
+    else:
+        kind, accepts, expected = rule
+    converted = _convert(value, kind)
+    if converted is None or not (accepts(converted) or (zero_is_fine and converted == 0)):
+        expected += ", or 0 for what the profile says" if zero_is_fine else ""
+        raise ValueError(f"{name} is {value!r}, expected {expected}.")
+    return converted
+
+
+def _convert(value, kind):
+    """The value as an int, a float or a str, where that is the same value; None where it is not."""
+    if kind is str:
+        return str(value) if isinstance(value, (str, Path)) else None
+    try:
+        number = None if isinstance(value, bool) else float(value)
+        if number is None or not math.isfinite(number) or (kind is int and not number.is_integer()):
+            return None
+        return kind(number)
+    except (TypeError, ValueError):
+        return None
 
 
 def find_output(name, file, folder=""):
@@ -27,63 +105,121 @@ def find_output(name, file, folder=""):
     return found[0] if found else None
 
 
-def open_or_prepare(folder, image_size, seed):
-    """The photos that notebook 1 prepared in this size, from its outputs or a Kaggle input; else prepare them now.
+def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED):
+    """The photos that notebook 1 prepared, from its outputs or a Kaggle input; else prepare them now. Says which.
 
-    Says which. Args: folder: as in `choose_output_folder`. image_size: pixels. seed: of the split.
+    The photos are dealt to training, validation and test as notebook 1 would deal them, in whatever size and in
+    whichever notebook: so no photo is tested that another notebook trained on.
+
+    Args:
+        folder: as in `choose_output_folder`.
+        image_size: pixels; larger photos of notebook 1 are shrunk.
+        split_seed: of the split. Not the notebook's own seed: all notebooks need the same.
+
+    Returns: PhotoSet.
+    Raises:
+        ValueError: if notebook 1 prepared smaller photos, and they are not in the folder where photos are looked for.
     """
-    manifest = find_output("01_data_preprocessing", "manifest.json", folder)
+    manifest, shares, known = find_output("01_data_preprocessing", "manifest.json", folder), {}, set()
     if manifest is not None:
         photos = open_photos(manifest.parent)
         if photos.image_size >= image_size:
             print(f"photos: {len(photos.records)} prepared by notebook 1")
             return photos if photos.image_size == image_size else _shrink(photos, image_size)
         print(f"notebook 1 prepared {photos.image_size} px, {image_size} px are needed: ", end="")
+        settings = json.loads(manifest.read_text(encoding="utf-8"))
+        shares = {name: settings[name] for name in ("validation_share", "test_share") if name in settings}
+        split_seed, known = settings.get("seed", split_seed), {Path(record["file"]).name for record in photos.records}
     source = find_photo_folder()
     paths, skipped = find_photos(source)
+    if known and not known & {path.name for path in paths}:
+        raise ValueError(
+            f"Notebook 1 prepared photos of {photos.image_size} pixels from another folder than {source.name}/: "
+            f"run it again with image_size = {image_size}."
+        )
     output = choose_output_folder(f"photos_{image_size}", folder)
     photos = prepare_photos(
-        paths, output, image_size=image_size, seed=seed, limit=2000, skipped=skipped, progress=False
+        paths, output, image_size=image_size, seed=split_seed, limit=2000, skipped=skipped, progress=False, **shares
     )
     print(f"photos: {len(photos.records)} of {source.name}/ prepared now")
     return photos
 
 
+def take_split(photos, name):
+    """The indices of the photos in a split that is needed.
+
+    Args:
+        photos: PhotoSet.
+        name: "train", "validation" or "test".
+
+    Returns: ascending int array.
+    Raises:
+        ValueError: if notebook 1 left none.
+    """
+    indices = photos.split(name)
+    if len(indices) == 0:
+        share = "test_share" if name == "test" else "validation_share"
+        raise ValueError(f"Notebook 1 kept no {name} photos: run it again with {share} above 0, or with more photos.")
+    return indices
+
+
 def open_networks(folder, seed):
     """Generator and discriminator to fine-tune: notebook 2's best, else the shipped generator and a new discriminator.
 
-    Says which. They compute in the precision that `set_up_devices` settled. Args: folder: as in
-    `choose_output_folder`. seed: of a new network's weights.
+    Says which. They compute in the precision that `set_up_devices` settled.
+
+    Args:
+        folder: as in `choose_output_folder`.
+        seed: of a new network's weights.
+
+    Returns: (generator, discriminator).
     """
-    path = find_output("02_model_training", "generator_best.keras", folder)
-    discriminator = None
+    path, discriminator = find_output("02_model_training", "generator_best.keras", folder), None
     if path is not None:
-        generator = load_generator(path)
-        discriminator = keras.models.load_model(path.with_name("discriminator_best.keras"), compile=False)
-        print("networks: the best of notebook 2")
+        generator, judge = load_generator(path), path.with_name("discriminator_best.keras")
+        if judge.is_file():
+            discriminator = keras.models.load_model(judge, compile=False)
+            print("networks: the best of notebook 2")
+        else:
+            print(
+                f"networks: the best generator of notebook 2, a new discriminator (there is no {judge.name} beside it)"
+            )
     elif find_generator() is not None:
         generator = load_generator()
         print("networks: the generator that ships with the project, a new discriminator")
     else:
-        generator = build_generator(None, 16, seed=seed)
+        generator = models.build_generator(None, 16, seed=seed)
         print("networks: new and untrained, because notebook 2 has not run and no generator ships")
-    networks = generator, discriminator or build_discriminator(None, 16, seed=seed + 1)
+    networks = generator, discriminator or models.build_discriminator(None, 16, seed=seed + 1)
     policy = keras.config.dtype_policy().name
-    return networks if policy == "float32" else tuple(change_precision(network, policy) for network in networks)
+    return networks if policy == "float32" else tuple(models.change_precision(part, policy) for part in networks)
 
 
-def open_tested_generator(path, folder):
-    """The generator to test: the file at `path`, else the shipped one, else the best of notebook 3 or 2. Says which."""
-    places = [("the shipped one", find_generator())]
-    for notebook in ("03_model_finetuning", "02_model_training"):
-        places.append((f"the best of {notebook}", find_output(notebook, "generator_best.keras", folder)))
-    if path:
-        places = [(Path(path).name, path)]
-    for name, place in places:
-        if place is not None:
-            print(f"generator: {name}")
-            return load_generator(place)
-    return load_generator()  # raises, and says what to do
+def open_tested_generators(path, folder):
+    """The generator to test, the newest there is, and the shipped one to compare it with. Says which they are.
+
+    The newest is the best of notebook 3, else that of notebook 2, else the shipped one.
+
+    Args:
+        path: a file to test instead; "" for the newest.
+        folder: as in `choose_output_folder`.
+
+    Returns: dict of generators for `evaluate`: "generator", and "shipped" if that is another one and there.
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    shipped, chosen, name = find_generator(), path or None, Path(path).name
+    for notebook, place in (("3", "03_model_finetuning"), ("2", "02_model_training")):
+        if chosen is None:
+            chosen, name = find_output(place, "generator_best.keras", folder), f"the best of notebook {notebook}"
+    if chosen is None:
+        print("generator: the shipped one")
+        return {"generator": load_generator(shipped)}
+    if shipped is None or Path(chosen).resolve() == shipped.resolve():
+        print(f"generator: {name}")
+        return {"generator": load_generator(chosen)}
+    print(f"generator: {name}, beside the shipped one")
+    return {"generator": load_generator(chosen), "shipped": load_generator(shipped)}
 
 
 def _shrink(photos, image_size):

@@ -2,10 +2,12 @@
 
 python notebooks/run.py                         all four, into outputs/notebooks/
 python notebooks/run.py 02 03 -p epochs 5       some of them, with a parameter changed
+python notebooks/run.py 01 -p photo_folder ~/photos     a path counts from the folder that you are in
 python notebooks/run.py --save                  all four, and keep their outputs in notebooks/ itself
 """
 
 import argparse
+import difflib
 import os
 import sys
 import time
@@ -17,6 +19,9 @@ import nbformat
 import papermill
 
 NOTEBOOKS = Path(__file__).resolve().parent
+# Errors only: a kernel of this machine need not warn that it talks to us without encryption.
+KERNEL = ["--IPKernelApp.log_level=40"]
+PATHS = ("_folder", "_path", "_photo", "_mask")  # how the names of parameters end that hold a path
 
 
 def main(arguments=None):
@@ -38,7 +43,13 @@ def main(arguments=None):
         own = {name: value for name, value in parameters.items() if name in papermill.inspect_notebook(str(path))}
         try:
             papermill.execute_notebook(
-                str(path), str(done), own, cwd=str(NOTEBOOKS), kernel_name="python3", progress_bar=False
+                str(path),
+                str(done),
+                own,
+                cwd=str(NOTEBOOKS),
+                kernel_name="python3",
+                progress_bar=False,
+                extra_arguments=KERNEL,
             )
         except papermill.PapermillExecutionError as error:
             print(f"{path.name} failed with {error.ename}: {error.evalue} See {done}.", file=sys.stderr)
@@ -59,21 +70,27 @@ def choose_notebooks(starts):
 
 
 def read_parameters(pairs, paths):
-    """{"epochs": 5} from [("epochs", "5")], each value of the type that the notebook's own value has."""
+    """{"epochs": 5} from [("epochs", "5")], each value of the type that the notebook's own value has.
+
+    Paths are those of the folder this command was called in, not of the notebooks' own.
+    """
     known = {}
     for path in paths:
         known |= papermill.inspect_notebook(str(path))
     parameters = {}
     for name, text in pairs:
         if name not in known:
-            raise ValueError(
-                f"no notebook chosen has a parameter {name!r}, expected one of {', '.join(sorted(known))}."
-            )
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(known))}."
+            raise ValueError(f"no notebook chosen has a parameter {name!r}: {hint}")
         kind = {"int": int, "float": float, "str": str}[known[name]["inferred_type_name"]]
         try:
             parameters[name] = kind(text)
         except ValueError:
             raise ValueError(f"{name} is {text!r}, expected a value of type {kind.__name__}.") from None
+        is_path = name.endswith(PATHS) or (name == "vgg19_weights" and Path(text).expanduser().is_file())
+        if text and is_path:  # the notebooks themselves run in notebooks/
+            parameters[name] = os.path.abspath(Path(text).expanduser())
     return parameters
 
 

@@ -156,7 +156,7 @@ def test_two_processes_train_to_the_weights_of_one_with_the_whole_batch(trained)
 @NO_JAX
 def test_two_processes_write_one_set_of_files_and_the_history_of_one(trained):
     names = sorted(path.name for path in (trained / "two").iterdir())
-    assert names == ["discriminator_best.keras", "generator_best.keras", "history.csv"]
+    assert names == ["discriminator_best.keras", "generator_best.keras", "history.csv", "resume.npz"]
     histories = []
     for run in ("one", "two"):
         with open(trained / run / "history.csv", newline="") as file:

@@ -212,3 +212,9 @@ def test_samples_says_how_many_an_epoch_shows(samples, times):
     shown = [int(value) for number in range(len(batches)) for value in parts(batches, number)["photo"][:, 0, 0, 0]]
     assert len(shown) == samples and {shown.count(value) for value in range(12)} == times
     assert not same(parts(batches, 0), parts(batches, len(batches) - 1))
+
+
+@pytest.mark.parametrize("photos", [make_photos(4) / np.float32(255), make_photos(4).astype(int), list(make_photos(4))])
+def test_photos_that_are_not_uint8_are_refused(photos):
+    with pytest.raises(ValueError, match="expected a uint8 array"):
+        PhotoBatches(photos, batch_size=2)

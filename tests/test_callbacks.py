@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 from tiny import build_tiny_gan, make_batches, read_weights, same_bits
 
 from inpaint_utils import ThrottledAdam, files
 from inpaint_utils.training import callbacks
-from inpaint_utils.training.callbacks import SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
+from inpaint_utils.training.callbacks import SaveBest, TimeBudget, TrainingMonitor, describe_epoch, plan_learning_rate
+from inpaint_utils.training.recipe import make_callbacks
 from inpaint_utils.training.resume import Resume
 
 VALIDATION = make_batches(4, fixed=True)
@@ -33,30 +37,10 @@ class AtEpochEnd(keras.callbacks.Callback):
         self.action(epoch, logs)
 
 
-def as_in_the_notebooks(folder, train, patience=5, max_hours=None, extra=(), averaged=False):
-    watched = dict(monitor="val_hole_l1", mode="min")
-    counting = [
-        keras.callbacks.EarlyStopping(patience=patience, **watched),
-        keras.callbacks.ReduceLROnPlateau(patience=2, factor=0.5, **watched),
-        TrainingMonitor(folder, VALIDATION[0][0]),
-        SaveBest(folder),
-    ]
-    # Not before the monitor: after the last swap Keras 3.15 on JAX has each array twice, and a prediction deletes it.
-    if averaged:
-        counting.insert(3, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    return [
-        *extra,
-        keras.callbacks.TerminateOnNaN(),
-        *counting,
-        Resume(folder, train, counting, {"seed": 0}),
-        TimeBudget(max_hours),
-    ]
-
-
-def train_in(folder, epochs=3, gan=None, train=None, **settings):
-    train = train or make_batches(4)
-    gan = gan or build_tiny_gan()
-    used = as_in_the_notebooks(folder, train, **settings)
+def train_in(folder, epochs=3, gan=None, train=None, extra=(), **settings):
+    """Train as the notebooks do; `extra` callbacks come first."""
+    train, gan = train or make_batches(4), gan or build_tiny_gan()
+    used = [*extra, *make_callbacks(gan, folder, train, VALIDATION, epochs, **settings)[0]]
     history = gan.fit(train, validation_data=VALIDATION, epochs=epochs, callbacks=used, verbose=0)
     return gan, used, history
 
@@ -72,7 +56,7 @@ def finished(tmp_path_factory):
     return folder, *train_in(folder)
 
 
-def test_the_history_file_has_a_row_an_epoch_with_every_measure_and_no_duty_of_validation(finished):
+def test_the_history_file_has_a_row_an_epoch_with_every_measure(finished):
     folder, _, used, history = finished
     rows = read_history(folder)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -83,7 +67,7 @@ def test_the_history_file_has_a_row_an_epoch_with_every_measure_and_no_duty_of_v
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_best_networks_open_with_plain_keras_and_score_what_the_history_says(finished):
+def test_the_best_networks_open_with_plain_keras_and_score_as_told(finished):
     folder, _, used, history = finished
     best = used[4]
     assert best.best_epoch == 1 + int(np.argmin(history.history["val_hole_l1"]))
@@ -94,8 +78,9 @@ def test_the_best_networks_open_with_plain_keras_and_score_what_the_history_says
     assert measured == pytest.approx(min(history.history["val_hole_l1"]), rel=1e-5)
 
 
-def test_nothing_is_left_over_after_a_complete_training(finished):
-    assert sorted(path.name for path in finished[0].iterdir()) == sorted([*BOTH, "history.csv", "training.png"])
+def test_a_complete_training_leaves_five_files(finished):
+    names = sorted(path.name for path in finished[0].iterdir())
+    assert names == sorted([*BOTH, "history.csv", "resume.npz", "training.png"])
 
 
 @pytest.mark.parametrize("values", [[3.0, 2.0, 2.5, 2.0], [3.0, float("nan"), 4.0], [float("inf"), 1.0]])
@@ -118,7 +103,7 @@ def test_a_measure_that_is_not_in_the_history_is_named(tmp_path):
         build_tiny_gan().fit(make_batches(4), epochs=1, callbacks=[SaveBest(tmp_path)], verbose=0)
 
 
-def test_a_training_that_kept_nothing_says_so_instead_of_ending_quietly(tmp_path):
+def test_a_training_that_kept_nothing_says_so(tmp_path):
     train = make_batches(4)
     train.photos = np.full(train.photos.shape, np.nan, np.float32)
     train.draw_sample = lambda place: {
@@ -131,7 +116,7 @@ def test_a_training_that_kept_nothing_says_so_instead_of_ending_quietly(tmp_path
         build_tiny_gan().fit(train, validation_data=train, epochs=2, callbacks=used, verbose=0)
 
 
-def test_cosine_starts_at_the_rate_and_ends_near_zero_and_resumes_by_the_epoch_alone():
+def test_cosine_falls_to_near_zero_and_depends_on_the_epoch_alone():
     plan = plan_learning_rate("cosine", 1e-3, epochs=4)
     rates = [plan.schedule(epoch, 123.0) for epoch in range(4)]
     assert rates == pytest.approx([1e-3, 0.8536e-3, 0.5e-3, 0.1464e-3], rel=1e-3)
@@ -154,7 +139,7 @@ class Poisoned(type(VALIDATION)):
         return (batch,)
 
 
-def test_a_nan_in_one_batch_ends_the_training_with_a_message_and_the_last_good_weights(tmp_path, capsys):
+def test_a_nan_ends_the_training_and_leaves_the_last_good_weights(tmp_path, capsys):
     good, kept = {}, []
     train = Poisoned(make_batches(4).photos, batch_size=4)
 
@@ -164,7 +149,7 @@ def test_a_nan_in_one_batch_ends_the_training_with_a_message_and_the_last_good_w
             good.update(np.load(tmp_path / "resume.npz"))
 
     gan = build_tiny_gan()
-    used = [*as_in_the_notebooks(tmp_path, train), AtEpochEnd(remember)]
+    used = [*make_callbacks(gan, tmp_path, train, VALIDATION, 4)[0], AtEpochEnd(remember)]
     gan.fit(train, validation_data=VALIDATION, epochs=4, callbacks=used, verbose=0)
     assert "Invalid loss" in capsys.readouterr().out and not np.isfinite(read_weights(gan)[0]).all()
     assert [row["epoch"] for row in read_history(tmp_path)] == ["1", "2"]
@@ -190,7 +175,7 @@ def test_a_full_disk_is_reported_and_leaves_the_last_good_files(tmp_path, capsys
 
     gan = build_tiny_gan()
     train = make_batches(4)
-    used = [*as_in_the_notebooks(tmp_path, train), AtEpochEnd(fill_disk)]
+    used = [*make_callbacks(gan, tmp_path, train, VALIDATION, 3)[0], AtEpochEnd(fill_disk)]
     gan.fit(train, validation_data=VALIDATION, epochs=3, callbacks=used, verbose=0)
     monkeypatch.setattr(files.os, "replace", real)
     said = capsys.readouterr().out
@@ -221,7 +206,7 @@ print("kept")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits on file sizes are POSIX")
-def test_a_write_that_really_fails_half_way_leaves_the_old_file_and_no_part(tmp_path):
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_part(tmp_path):
     here = Path(__file__).parent
     command = [sys.executable, "-c", LIMITED, tmp_path, here, here.parent]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -230,7 +215,7 @@ def test_a_write_that_really_fails_half_way_leaves_the_old_file_and_no_part(tmp_
 
 
 @pytest.mark.parametrize("make", [TrainingMonitor, SaveBest, lambda folder, batches: Resume(folder, batches)])
-def test_a_folder_that_cannot_be_written_to_ends_the_training_before_it_starts(tmp_path, make):
+def test_an_unwritable_folder_ends_the_training_before_it_starts(tmp_path, make):
     (tmp_path / "file").write_text("")
     extra = (VALIDATION[0][0],) if make is TrainingMonitor else () if make is SaveBest else (VALIDATION,)
     callback = make(tmp_path / "file" / "folder", *extra)
@@ -248,7 +233,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_time_budget_ends_in_time_and_a_later_run_ends_where_an_unlimited_one_would(tmp_path, capsys):
+def test_the_time_budget_ends_in_time_and_a_later_run_goes_on(tmp_path, capsys):
     whole, _, _ = train_in(tmp_path / "whole", epochs=3)
     gan, used, history = train_in(tmp_path / "parts", epochs=3, max_hours=1e-9)
     assert len(history.history["loss"]) == 1 and (tmp_path / "parts" / "resume.npz").is_file()
@@ -280,7 +265,7 @@ def test_averaged_weights_are_validated_and_kept_and_survive_a_resume(tmp_path):
         return build_tiny_gan(ThrottledAdam(1e-2, use_ema=True, ema_momentum=0.9))
 
     average = Average()
-    train_in(tmp_path / "whole", gan=build(), averaged=True, extra=[average])
+    train_in(tmp_path / "whole", gan=build(), extra=[average])
     rows = read_history(tmp_path / "whole")
     assert min(rows, key=lambda row: float(row["val_hole_l1"])) == rows[-1]  # what is kept is the last epoch's
     kept = keras.models.load_model(tmp_path / "whole" / BOTH[0], compile=False)
@@ -292,8 +277,8 @@ def test_averaged_weights_are_validated_and_kept_and_survive_a_resume(tmp_path):
         gan.evaluate(VALIDATION, verbose=0, return_dict=True)["hole_l1"], rel=1e-5
     )
 
-    train_in(tmp_path / "parts", gan=build(), averaged=True, max_hours=1e-9)
-    train_in(tmp_path / "parts", gan=build(), averaged=True)
+    train_in(tmp_path / "parts", gan=build(), max_hours=1e-9)
+    train_in(tmp_path / "parts", gan=build())
     resumed = keras.models.load_model(tmp_path / "parts" / BOTH[0], compile=False)
     assert same_bits(kept.get_weights(), resumed.get_weights())
 
@@ -315,12 +300,68 @@ def test_the_time_budget_reckons_with_the_longest_epoch(monkeypatch):
     assert ended == [False] * 6 + [True]  # after 8.5 hours the next may take 2.5 again: over 10
 
 
-def test_a_backup_of_other_settings_or_other_networks_is_refused(tmp_path):
-    train_in(tmp_path, epochs=3, max_hours=1e-9)
-    train, gan = make_batches(4), build_tiny_gan()
-    with pytest.raises(ValueError, match="was made with seed = 0, but it is now 1: set it back"):
-        gan.fit(train, callbacks=[Resume(tmp_path, train, settings={"seed": 1})], verbose=0)
-    gan = build_tiny_gan()
-    gan.add_weight(shape=(3,), name="more")
-    with pytest.raises(ValueError, match="was made with other networks"):
-        gan.fit(train, callbacks=[Resume(tmp_path, train, settings={"seed": 0})], verbose=0)
+# What is seen of a training
+
+
+def test_without_a_viewer_there_is_one_printed_line_an_epoch(tmp_path, capfd):
+    train_in(tmp_path, epochs=2)
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert [line[:11] for line in lines] == ["epoch   1/2", "epoch   2/2"] and "|" not in err
+    for words in ("generator ", "discriminator ", "trained on 100% of steps", "validation hole L1 "):
+        assert words in lines[0]
+
+
+ROW = {"epoch": 3, "generator_loss": 9.5, "discriminator_loss": 0.7, "duty": 0.5, "val_hole_l1": 0.05, "seconds": 2}
+
+
+def test_a_line_leaves_out_what_is_switched_off():
+    gan = SimpleNamespace(discriminator=object())
+    assert "discriminator 0.700  trained on  50% of steps" in describe_epoch(ROW, 20, gan)
+    line = describe_epoch(ROW, 20, SimpleNamespace(discriminator=None))
+    assert line == "epoch   3/20  generator  9.500  validation hole L1 0.0500     2 s"
+    assert "validation distance 0.1000" in describe_epoch({**ROW, "val_distance": 0.1}, 20, gan, "val_distance")
+
+
+def test_in_a_notebook_bar_and_lines_are_one_text_that_is_replaced(tmp_path, monkeypatch):
+    shown = []
+
+    def show(content, display=None):
+        shown.append((content, display))
+        return display or f"display {len(shown)}"
+
+    monkeypatch.setattr(callbacks, "is_interactive", lambda: True)
+    monkeypatch.setattr(callbacks, "is_notebook", lambda: True)
+    monkeypatch.setattr(callbacks, "show_live", show)
+    train_in(tmp_path, epochs=2)
+    texts = [content for content, _ in shown if isinstance(content, str)]
+    assert "epoch 1/2" in texts[0] and "step 0/4" in texts[0] and "left" in texts[0]
+    last_of_first = next(text for text in texts if text.startswith("epoch   1/2"))
+    assert len(last_of_first.splitlines()) == 2 and "step 2/4" in last_of_first.splitlines()[1]
+    assert [line[:11] for line in texts[-1].splitlines()] == ["epoch   1/2", "epoch   2/2"]  # the bar is gone
+    assert len({display for _, display in shown if display}) == 2  # one for the text, one for the pictures
+    assert [display for _, display in shown].count(None) == 2
+
+
+IN_A_NOTEBOOK = """
+import sys; sys.path[:0] = {paths!r}
+import inpaint_utils.quiet
+from tiny import build_tiny_gan, make_batches
+from inpaint_utils import make_callbacks
+train, validation, gan = make_batches(4), make_batches(4, fixed=True), build_tiny_gan()
+used, monitor, best = make_callbacks(gan, {folder!r}, train, validation, 3)
+gan.fit(train, validation_data=validation, epochs=3, callbacks=used, verbose=0);
+"""
+
+
+def test_a_real_notebook_shows_one_text_and_one_picture(tmp_path, monkeypatch):
+    here = Path(__file__).parent
+    monkeypatch.delenv("INPAINT_HEADLESS")
+    code = IN_A_NOTEBOOK.format(paths=[str(here), str(here.parent)], folder=str(tmp_path))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
+    outputs = notebook.cells[0].outputs
+    assert [output.output_type for output in outputs] == ["display_data"] * 2
+    lines = outputs[0].data["text/plain"].splitlines()
+    assert [line[:11] for line in lines] == ["epoch   1/3", "epoch   2/3", "epoch   3/3"]
+    assert "image/jpeg" in outputs[1].data

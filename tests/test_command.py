@@ -17,9 +17,8 @@ from inpaint_utils.data.masks import create_mask
 from inpaint_utils.networks.models import build_generator
 
 GENERATOR = build_generator(None, 4)
-# For a process of its own; this one's OpenCV has set its limit already.
-FRESH = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-FRESH.pop("OPENCV_IO_MAX_IMAGE_PIXELS", None)
+FRESH = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # for a process of its own
+FRESH.pop("INPAINT_MAX_MEGAPIXELS", None)
 HOLE = (slice(20, 50), slice(30, 70))
 
 
@@ -180,6 +179,185 @@ def test_two_photos_of_one_name_are_not_written_over_each_other(run):
     assert code == 1 and "rename one of them" in errors
 
 
+# What a mask means
+
+
+def test_a_mask_the_other_way_round_is_named_and_invert_reads_it(run):
+    write("photo.png", draw_photo())
+    write_mask("mask.png")
+    write("other.png", 255 - read("mask.png"))
+    assert run("photo.png", "mask.png", "-o", "right.png") == (0, "", "")
+    code, _, errors = run("photo.png", "other.png", "-o", "wrong.png")
+    assert code == 0 and errors.count("\n") == 1
+    assert "other.png removes 85% of the photo" in errors and "--invert" in errors
+    assert run("photo.png", "other.png", "-o", "inverted.png", "--invert") == (0, "", "")
+    assert np.array_equal(read("inverted.png"), read("right.png"))
+
+
+@pytest.mark.parametrize("value", [255, 0])
+@pytest.mark.parametrize("invert", [(), ("--invert",)])
+def test_a_mask_that_removes_nothing_or_all_is_never_a_silent_copy(run, value, invert):
+    write("photo.png", draw_photo())
+    write("mask.png", np.full((80, 100), value, np.uint8))
+    code, _, errors = run("photo.png", "mask.png", "-o", "out.png", *invert)
+    words = "removes nothing" if (value == 255) != bool(invert) else "removes every pixel"
+    assert code == 1 and f"mask.png {words}: white keeps and black removes" in errors and errors.count("\n") == 1
+    assert not Path("out.png").exists()
+
+
+def test_how_many_pixels_of_a_mask_were_gray_is_said(run):
+    write("photo.png", draw_photo())
+    write_mask("mask.png")
+    write("soft.png", cv2.GaussianBlur(read("mask.png"), (5, 5), 0))
+    code, _, errors = run("photo.png", "soft.png", "-o", "out.png")
+    assert code == 0 and "of 8,000 pixels of the mask are gray; those of 128 and more were kept" in errors
+
+
+def test_the_advice_for_a_mask_of_another_size_fits_the_mistake(run):
+    upright = cv2.imencode(".jpg", draw_photo(80, 100))[1].tobytes()
+    Path("turned.jpg").write_bytes(tag_orientation(upright, 6))
+    write("photo.png", draw_photo(80, 100))
+    write_mask("sideways.png", 80, 100)
+    write_mask("half.png", 40, 50)
+    write_mask("high.png", 100, 80)
+    write_mask("square.png", 90, 90)
+    for photo, mask, sizes, words in (
+        ("turned.jpg", "sideways.png", ("100×80", "80×100"), "turn it by 90 degrees, because the camera noted a turn"),
+        ("photo.png", "high.png", ("80×100", "100×80"), "turn it by 90 degrees."),
+        ("photo.png", "half.png", ("50×40", "100×80"), "resize it to 100×80"),
+        ("photo.png", "square.png", ("90×90", "100×80"), "draw it on this photo"),
+    ):
+        code, _, errors = run(photo, mask, "-o", "out.png")
+        assert code == 1 and words in errors and errors.count("\n") == 1
+        assert f"{mask} has {sizes[0]} pixels, but {photo} has {sizes[1]}" in errors
+
+
+def test_black_lines_on_white_paper_are_questioned_as_a_sketch(run):
+    write("photo.png", draw_photo())
+    write_mask("mask.png")
+    paper = np.full((80, 100), 255, np.uint8)
+    cv2.line(paper, (30, 20), (70, 50), 0, 3)
+    write("paper.png", paper)
+    write("sketch.png", 255 - paper)
+    code, _, errors = run("photo.png", "mask.png", "-o", "out.png", "--edges", "paper.png")
+    assert code == 0 and "paper.png says that" in errors and "swap black and white" in errors
+    assert run("photo.png", "mask.png", "-o", "out.png", "--edges", "sketch.png") == (0, "", "")
+
+
+# Folders: what is left out is counted and named
+
+
+def test_one_mask_and_one_sketch_serve_a_whole_folder(run):
+    for name in ("a.png", "deep/b.jpg", "c.png"):
+        write(f"photos/{name}", draw_photo(width=90 if name == "c.png" else 100))
+    write_mask("mask.png")
+    write("sketch.png", np.full((80, 100), 128, np.uint8))
+    code, out, errors = run("photos", "mask.png", "-o", "filled", "--edges", "sketch.png")
+    assert code == 1 and "2 of 3 photos were filled" in out
+    assert "mask.png has 100×80 pixels, but photos/c.png has 90×80: draw it on this photo." in errors
+    assert np.array_equal(split(read("filled/a.png"))[0], split(draw_photo())[0])
+
+
+def test_a_phone_s_folder_is_counted_in_full_and_what_is_left_out_is_named(run):
+    from PIL import Image
+
+    from inpaint_utils.data.pictures import PHOTO_EXTENSIONS
+
+    kinds = {".jpg": "JPEG", ".png": "PNG", ".gif": "GIF", ".jfif": "JPEG", ".avif": "AVIF", ".jp2": "JPEG2000"}
+    Path("photos").mkdir()
+    for i, (ending, kind) in enumerate(kinds.items()):
+        if ending in PHOTO_EXTENSIONS:
+            Image.fromarray(draw_photo(seed=i)).save(f"photos/IMG_{i}{ending.upper()}", kind)
+        else:
+            Path(f"photos/IMG_{i}{ending.upper()}").write_bytes(b"?")
+        write_mask(f"masks/IMG_{i}.png")
+    for name in ("IMG_7.HEIC", "IMG_8.CR2", "IMG_9"):
+        Path(f"photos/{name}").write_bytes(b"?")
+    for name in ("._IMG_0.jpg", ".DS_Store", "Thumbs.db", "notes.txt", "IMG_7.MOV"):
+        Path(f"photos/{name}").write_bytes(b"?")
+    readable = sum(ending in PHOTO_EXTENSIONS for ending in kinds)
+    code, out, errors = run("photos", "masks", "-o", "filled")
+    assert code == 1 and f"{readable} of 9 photos were filled" in out
+    assert "photos/IMG_7.HEIC was left out: HEIC, which Pillow cannot read; save it as JPEG or PNG." in errors
+    assert "photos/IMG_8.CR2 was left out: its ending '.CR2' is none of .jpg" in errors
+    assert "photos/IMG_9 was left out" in errors
+    assert not any(name in errors for name in ("._IMG", "DS_Store", "Thumbs", "notes", "MOV"))
+
+
+def test_a_folder_copied_from_a_mac_ends_with_0(run):
+    write("photos/a.png", draw_photo())
+    write_mask("masks/a.png")
+    for name in ("photos/._a.png", "masks/._a.png"):
+        Path(name).write_bytes(b"\0\5\x16\7")
+    code, out, _ = run("photos", "masks", "-o", "filled")
+    assert code == 0 and "1 of 1 photos were filled" in out
+
+
+def test_a_linked_folder_of_photos_is_named(run):
+    write("elsewhere/a.png", draw_photo())
+    write_mask("mask.png")
+    Path("photos").mkdir()
+    Path("photos/linked").symlink_to("../elsewhere")
+    code, _, errors = run("photos", "mask.png", "-o", "filled")
+    assert code == 1 and "linked: linked folder; give its own path" in errors
+    write("photos/b.png", draw_photo())
+    code, out, errors = run("photos", "mask.png", "-o", "filled")
+    assert code == 1 and "1 of 2 photos" in out and "photos/linked was left out: linked folder" in errors
+
+
+def test_two_masks_for_one_photo_are_not_chosen_between(run):
+    write("photos/IMG 1.png", draw_photo())
+    for name in ("IMG 1.png", "IMG 1.jpg"):
+        write_mask(f"masks/{name}")
+    code, _, errors = run("photos", "masks", "-o", "filled")
+    assert code == 1 and "more than one mask, masks/IMG 1.jpg and masks/IMG 1.png: keep one of them" in errors
+
+
+def test_the_mask_for_a_folder_is_never_overwritten(run):
+    write("photos/mask.png", draw_photo())
+    write_mask("filled/mask.png")
+    before = list_files(".")
+    code, _, errors = run("photos", "filled/mask.png", "-o", "filled")
+    assert code == 1 and "never overwritten" in errors and list_files(".") == before
+
+
+# What may happen on the way
+
+
+def test_ctrl_c_is_one_sentence_and_what_was_filled_stays(run, monkeypatch):
+    for name in "abc":
+        write(f"photos/{name}.png", draw_photo())
+    write_mask("mask.png")
+    real = command.fill_file
+
+    def stop_at_b(generator, photo, *others, **settings):
+        if photo.stem == "b":
+            raise KeyboardInterrupt
+        return real(generator, photo, *others, **settings)
+
+    monkeypatch.setattr(command, "fill_file", stop_at_b)
+    code, out, errors = run("photos", "mask.png", "-o", "filled")
+    assert code == 130 and out == "" and "Traceback" not in errors
+    assert errors.splitlines()[-1] == "Stopped: 1 photos were filled; each file that was written is complete."
+    assert [path.name for path in Path("filled").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".bmp", ".webp", ".gif"])
+def test_a_cut_file_of_any_format_is_one_sentence_on_stderr(tmp_path, monkeypatch, capfd, ending):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)
+    Image.fromarray(draw_photo()).save(f"photo{ending}")
+    write_mask("mask.png")
+    data = Path(f"photo{ending}").read_bytes()
+    for share in (0.05, 0.3, 0.8):
+        Path(f"photo{ending}").write_bytes(data[: int(len(data) * share)])
+        assert main([f"photo{ending}", "mask.png", "-o", "out.png"]) == 1
+        errors = capfd.readouterr().err  # of the whole process, C libraries too
+        assert errors.count("\n") == 1 and errors.startswith(f"photo{ending} is "), errors
+
+
 def make_bomb(width, height):
     """A small PNG file of a black picture of any size."""
     row = zlib.compressobj(9)
@@ -197,12 +375,18 @@ BAD = {
     "no such mask": (("photo.png", "none.png", "-o", "out.png"), "none.png is not a file"),
     "not an image": (("text.png", "mask.png", "-o", "out.png"), "text.png is not a complete picture"),
     "empty photo": (("empty.png", "mask.png", "-o", "out.png"), "empty.png is an empty file"),
-    "empty mask": (("photo.png", "empty.png", "-o", "out.png"), "empty.png is not a picture"),
-    "mask is text": (("photo.png", "text.png", "-o", "out.png"), "text.png is not a picture"),
+    "empty mask": (("photo.png", "empty.png", "-o", "out.png"), "empty.png is an empty file"),
+    "mask is text": (("photo.png", "text.png", "-o", "out.png"), "text.png is not a complete picture"),
     "gray mask": (("photo.png", "gray.png", "-o", "out.png"), "threshold it first"),
-    "mask of another size": (("photo.png", "wide.png", "-o", "out.png"), "photo.png: The mask has shape"),
+    "mask of another size": (
+        ("photo.png", "wide.png", "-o", "out.png"),
+        "wide.png has 101×80 pixels, but photo.png has 100×80: resize it",
+    ),
     "all removed": (("photo.png", "black.png", "-o", "out.png"), "removes every pixel"),
-    "sketch of another size": (("photo.png", "mask.png", "--edges", "wide.png", "-o", "out.png"), "edges have shape"),
+    "sketch of another size": (
+        ("photo.png", "mask.png", "--edges", "wide.png", "-o", "out.png"),
+        "wide.png has 101×80 pixels",
+    ),
     "output is the photo": (("photo.png", "mask.png", "-o", "photo.png"), "never overwritten"),
     "output is the photo by another way": (("photo.png", "mask.png", "-o", "../{here}/link.png"), "never overwritten"),
     "output is the mask": (("photo.png", "mask.png", "-o", "mask.png"), "never overwritten"),
@@ -210,7 +394,7 @@ BAD = {
     "output cannot be made": (("photo.png", "mask.png", "-o", "text.png/out.png"), "text.png"),
     "alpha into jpeg": (("alpha.png", "mask.png", "-o", "out.jpg"), "alpha channel"),
     "16 bits into jpeg": (("deep.png", "mask.png", "-o", "out.jpg"), "16 bits"),
-    "folder with a mask file": (("photos", "mask.png", "-o", "out"), "is not a folder"),
+    "folder with no such mask": (("photos", "none.png", "-o", "out"), "none.png does not exist"),
     "output inside the photos": (("photos", "photos", "-o", "photos/out"), "lies in an input folder"),
     "empty folder": (("nothing", "photos", "-o", "out"), "No photo was found"),
 }
@@ -271,6 +455,8 @@ def test_the_real_command_fills_a_photo_and_refuses_a_decompression_bomb(tmp_pat
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.endswith("photos/bomb.png has more than 100 megapixels: make it smaller.\n")
+    assert done.stderr.endswith(
+        "photos/bomb.png has more than 100 megapixels: make it smaller, or set INPAINT_MAX_MEGAPIXELS to allow more.\n"
+    )
     assert "Traceback" not in done.stderr and "1 of 2 photos were filled" in done.stdout
     assert [path.name for path in (tmp_path / "filled").iterdir()] == ["good.png"]

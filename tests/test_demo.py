@@ -152,7 +152,9 @@ BAD = {
     "not an image": ("text.png", "mask.png", "text.png is not a complete picture"),
     "empty file": ("empty.png", "mask.png", "empty"),
     "gray mask": ("photo.png", "gray.png", "threshold it first"),
-    "mask of another size": ("photo.png", "wide.png", "resize the mask"),
+    "mask of another size": ("photo.png", "wide.png", "resize it"),
+    "mask that removes nothing": ("photo.png", "white.png", "^'?white.png removes nothing"),
+    "mask of text": ("photo.png", "text.png", "The mask file text.png is not a complete picture"),
     "mask that removes everything": ("photo.png", "black.png", "removes every pixel"),
     "decompression bomb": ("bomb.png", "mask.png", "more than 25 megapixels"),
     "bomb as a mask": ("photo.png", "bomb.png", "bomb.png"),
@@ -168,6 +170,7 @@ def test_bad_input_to_the_service_is_a_clear_error_and_it_stays_up(service, here
     Path("bomb.png").write_bytes(make_bomb(30_000, 30_000))
     write("gray.png", np.full((80, 100), 100, np.uint8))
     write("black.png", np.zeros((80, 100), np.uint8))
+    write("white.png", np.full((80, 100), 255, np.uint8))
     write_mask("wide.png", width=101)
     before = list_answers(folder)
     photo, mask, words = BAD[case]
@@ -176,6 +179,42 @@ def test_bad_input_to_the_service_is_a_clear_error_and_it_stays_up(service, here
     assert str(folder) not in str(caught.value) and "Traceback" not in str(caught.value)
     assert list_answers(folder) == before
     check_answer(ask(address), draw_photo())
+
+
+@needs_gradio
+def test_white_paint_on_a_transparent_layer_is_a_mask_for_the_service(service, here):
+    drawn = cv2.imread("mask.png", cv2.IMREAD_GRAYSCALE)
+    write("layer.png", np.dstack([np.full((80, 100, 3), 255, np.uint8), 255 - drawn]))
+    assert np.array_equal(check_answer(ask(service[0], mask="layer.png"), draw_photo()), cv2.imread(ask(service[0])))
+
+
+@needs_gradio
+def test_wrong_input_leaves_no_traceback_in_the_server_s_log(service, here):
+    write("black.png", np.zeros((80, 100), np.uint8))
+    log = service[1] / "errors.txt"
+    before = len(log.read_text())
+    with pytest.raises(Exception, match="removes every pixel"):
+        ask(service[0], mask="black.png")
+    assert "Traceback" not in log.read_text()[before:]
+
+
+@needs_gradio
+def test_a_port_in_use_is_named_with_the_option_that_changes_it(service, here):
+    port = service[0].rsplit(":", 1)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "inpaint_utils.app.page", "--port", port],
+        cwd=service[1],
+        env=FRESH,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr.endswith(f"Port {port} is in use: choose another --port.\n")
+
+
+@needs_gradio
+def test_both_buttons_share_one_limit(tmp_path):
+    page = demo.build_page(build_generator(None, 4), tmp_path)
+    assert [page.fns[i].concurrency_id for i in page.fns if page.fns[i].name in ("answered",)] == ["generator"] * 2
 
 
 @needs_gradio
@@ -270,6 +309,18 @@ def test_pink_removes_and_blue_removes_and_draws_an_edge():
     assert (edges[blue] == 1).all() and (edges == 1).sum() == 2 * 35 and (edges[15:20] == 0.5).all()
     assert image.dtype == np.float32 and np.allclose(image, np.float32([100, 150, 200]) / 255)
     assert demo.read_painting(draw_painting(pink))[2] is None
+
+
+def test_what_nobody_painted_is_kept_however_faint_the_layer_is():
+    box = (slice(5, 20), slice(5, 30))
+    painting = draw_painting(box)
+    painting["layers"][0][..., 3] = np.maximum(painting["layers"][0][..., 3], 1)
+    expected = np.ones((40, 60, 1), np.float32)
+    expected[box] = 0
+    assert np.array_equal(demo.read_painting(painting)[1], expected)
+    painting["layers"][0][..., 3] = 1
+    with pytest.raises(ValueError, match="Nothing is painted"):
+        demo.read_painting(painting)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Notebooks find their photos, networks and folders wherever they run, and say what they found."""
 
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from inpaint_utils import build_discriminator, build_generator, host, sample_photos, stages
+from inpaint_utils import build_discriminator, build_generator, find_photos, host, prepare_photos, sample_photos, stages
 from inpaint_utils.files import save_model
+from inpaint_utils.inference.inpaint import find_generator
 from inpaint_utils.networks.models import change_precision
 
 
@@ -44,17 +46,61 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 def test_prepared_photos_are_found_shrunk_or_prepared_anew(tmp_path, capsys):
-    first = stages.open_or_prepare(tmp_path, 128, seed=0)
+    first = stages.open_or_prepare(tmp_path, 128)
     assert "prepared now" in capsys.readouterr().out
     (tmp_path / "photos_128").rename(tmp_path / "01_data_preprocessing")
-    again = stages.open_or_prepare(tmp_path, 128, seed=0)
+    again = stages.open_or_prepare(tmp_path, 128)
     assert "prepared by notebook 1" in capsys.readouterr().out
     np.testing.assert_array_equal(first.images[:3], again.images[:3])
-    small = stages.open_or_prepare(tmp_path, 64, seed=0)
+    small = stages.open_or_prepare(tmp_path, 64)
     assert small.images.shape[1:] == (64, 64, 3)
     assert list(small.split("test")) == list(again.split("test"))
     means = [photos.images.mean(axis=(1, 2)) for photos in (small, again)]
     np.testing.assert_allclose(means[0], means[1], atol=1)
+
+
+def deal(photos):
+    return {record["file"]: record["split"] for record in photos.records}
+
+
+@pytest.mark.parametrize("first", [None, 128, 256])
+def test_notebooks_that_run_alone_deal_photos_alike(tmp_path, first):
+    """Whichever size notebook 1 prepared, or if it did not run: notebook 2 (128 px) and 4 (256 px) have one split."""
+    if first:
+        paths = find_photos(host.find_photo_folder())[0]
+        prepare_photos(paths, tmp_path / "01_data_preprocessing", image_size=first, progress=False)
+    quick, tested = (stages.open_or_prepare(tmp_path, size) for size in (128, 256))
+    assert quick.image_size == 128 and tested.image_size == 256
+    assert deal(quick) == deal(tested)
+    assert deal(tested) == deal(stages.open_or_prepare(tmp_path / "alone", 256))
+
+
+def test_shares_of_notebook_1_hold_where_photos_are_prepared_anew(tmp_path, kaggle):
+    folder = add_photos(kaggle / "input" / host.DATASETS[0], count=38)
+    paths = find_photos(folder)[0]
+    settings = dict(image_size=64, validation_share=0.4, test_share=0, seed=3, progress=False)
+    small = prepare_photos(paths, tmp_path / "01_data_preprocessing", **settings)
+    larger = stages.open_or_prepare(tmp_path, 128)
+    assert larger.image_size == 128 and deal(larger) == deal(small) and len(larger.split("test")) == 0
+
+
+def test_photos_of_notebook_1_that_are_not_found_again_are_not_replaced(tmp_path):
+    add_photos(tmp_path / "mine")
+    for path in list((tmp_path / "mine").iterdir()):
+        path.rename(path.with_name(f"mine {path.name}"))
+    paths = find_photos(tmp_path / "mine")[0]
+    prepare_photos(paths, tmp_path / "01_data_preprocessing", image_size=64, progress=False)
+    with pytest.raises(ValueError, match="photos of 64 pixels from another folder .* again with image_size = 128"):
+        stages.open_or_prepare(tmp_path, 128)
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_an_empty_split_is_told_where_it_is_needed(tmp_path, name):
+    settings = {"validation_share": 0, "test_share": 0, "image_size": 64, "progress": False}
+    photos = prepare_photos(sample_photos()[:4], tmp_path, **settings)
+    assert list(stages.take_split(photos, "train")) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match=f"kept no {name} photos: run it again with {name}_share above 0"):
+        stages.take_split(photos, name)
 
 
 def test_networks_of_notebook_2_come_first(tmp_path, capsys):
@@ -87,6 +133,34 @@ def test_networks_are_tuned_in_the_precision_of_this_machine(tmp_path, policy):
         np.testing.assert_array_equal(ours, reference)
 
 
+def test_a_generator_without_its_discriminator_gets_a_new_one(tmp_path, capsys):
+    save_model(build_generator(None, 4, seed=9), tmp_path / "02_model_training" / "generator_best.keras")
+    generator, discriminator = stages.open_networks(tmp_path, seed=0)
+    assert "a new discriminator (there is no discriminator_best.keras beside it)" in capsys.readouterr().out
+    assert generator.count_params() == build_generator(None, 4).count_params() and discriminator.count_params()
+
+
+def first_weight(generator):
+    return generator.get_weights()[0].ravel()[0]
+
+
+def test_the_newest_generator_is_tested_beside_the_shipped_one(tmp_path, capsys):
+    assert list(stages.open_tested_generators("", tmp_path)) == ["generator"]
+    assert capsys.readouterr().out == "generator: the shipped one\n"
+    own = {number: build_generator(None, 4, seed=number) for number in (2, 3)}
+    for number, name in ((2, "02_model_training"), (3, "03_model_finetuning")):
+        save_model(own[number], tmp_path / name / "generator_best.keras")
+        found = stages.open_tested_generators("", tmp_path)
+        assert capsys.readouterr().out == f"generator: the best of notebook {number}, beside the shipped one\n"
+        assert list(found) == ["generator", "shipped"]
+        assert first_weight(found["generator"]) == first_weight(own[number])
+        assert found["shipped"].count_params() != own[number].count_params()
+    path = tmp_path / "02_model_training" / "generator_best.keras"
+    found = stages.open_tested_generators(path, tmp_path)
+    assert first_weight(found["generator"]) == first_weight(own[2])
+    assert list(stages.open_tested_generators(find_generator(), tmp_path)) == ["generator"]
+
+
 def test_without_notebook_2_the_shipped_generator_is_tuned(tmp_path, capsys):
     generator, _ = stages.open_networks(tmp_path, seed=0)
     assert "the generator that ships" in capsys.readouterr().out
@@ -107,3 +181,69 @@ def test_profiles():
     assert host.choose_profile("auto") in ("full", "quick")
     with pytest.raises(ValueError, match="profile is 'fast', expected 'auto', 'full' or 'quick'"):
         host.choose_profile("fast")
+
+
+# Settings of the notebooks
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("epochs", "5", 5),
+        ("epochs", 2.0, 2),
+        ("patience", "1", 1),
+        ("image_size", "128", 128),
+        ("image_size", 0, 0),
+        ("max_hours", "1", 1.0),
+        ("max_hours", 1, 1.0),
+        ("generator_learning_rate", 0, 0.0),
+        ("test_share", "0", 0.0),
+        ("own_photo", Path("a=b.jpg"), "a=b.jpg"),
+    ],
+)
+def test_a_setting_gets_the_type_it_should_have(name, value, right):
+    values = {"profile": "auto", name: value, "something_else": "5"}
+    stages.check_settings(values)
+    assert values == {"profile": "auto", name: right, "something_else": "5"}
+    assert type(values[name]) is type(right)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 0, "a whole number of at least 1"),
+        ("epochs", -1, "a whole number of at least 1"),
+        ("epochs", "many", "a whole number of at least 1"),
+        ("epochs", 2.5, "a whole number of at least 1"),
+        ("epochs", True, "a whole number of at least 1"),
+        ("epochs", None, "a whole number of at least 1"),
+        ("batch_size", 0, "a whole number of at least 1"),
+        ("image_size", 100, "a multiple of 128, or 0 for what the profile says"),
+        ("image_size", -128, "a multiple of 128, or 0 for what the profile says"),
+        ("generator_learning_rate", float("nan"), "a number above 0, at most 1, or 0 for what the profile says"),
+        ("precision", "float16", "one of 'auto', 'float32', 'mixed_float16', 'mixed_bfloat16'"),
+        ("profile", "fast", "one of 'auto', 'full', 'quick'"),
+        ("learning_rate_decay", "linear", "one of 'plateau', 'cosine'"),
+        ("normalization", "layer", "one of 'instance', 'batch', 'none'"),
+        ("test_share", 1, "a share from 0 to below 1"),
+        ("guidance", 1.5, "a share from 0 to 1"),
+        ("max_hours", 0, "a number above 0"),
+        ("l1_weight", -1, "a number, 0 or more"),
+        ("seed", 2**32, "a whole number from 0 to 4294967295"),
+        ("photo_folder", 3, "a text in quotes"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_with_what_was_expected(name, value, expected):
+    with pytest.raises(ValueError) as caught:
+        stages.check_settings({"profile": "auto", name: value})
+    assert str(caught.value) == f"{name} is {value!r}, expected {expected}."
+
+
+def test_without_profiles_a_size_of_zero_is_refused():
+    with pytest.raises(ValueError, match="image_size is 0, expected a multiple of 128."):
+        stages.check_settings({"image_size": 0})
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision is 'float16', expected one of 'auto', 'float32'"):
+        host.set_up_devices("float16")

@@ -3,12 +3,15 @@
 import importlib.util
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from inpaint_utils.data.masks import create_mask
-from inpaint_utils.inference.export import export_generator, open_exported
+from inpaint_utils.inference.export import ExportedGenerator, export_generator, open_exported
 from inpaint_utils.inference.inpaint import build_input, inpaint, load_generator
 from inpaint_utils.networks.models import build_generator
 from inpaint_utils.quiet import keras
@@ -76,6 +79,32 @@ def test_a_photo_of_any_size_is_inpainted_by_an_exported_generator(exported, kin
 @needs_tensorflow
 def test_8_bit_weights_make_a_smaller_file(exported):
     assert exported("8 bits").stat().st_size < 0.4 * exported("litert").stat().st_size
+
+
+def test_threads_that_share_an_exported_generator_take_turns():
+    inside = threading.Semaphore(1)
+
+    def run(picture):
+        assert inside.acquire(blocking=False), "two threads are in one interpreter"
+        time.sleep(0.005)
+        inside.release()
+        return picture[..., :3]
+
+    generator = ExportedGenerator(run, (1, 8, 8, 4), (1, 8, 8, 3))
+    inputs = np.random.default_rng(0).random((12, 2, 8, 8, 4), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(generator, inputs))
+    assert np.array_equal(answers, inputs[..., :3])
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_get_the_answers_that_one_thread_gets(exported, kind):
+    generator = load_generator(exported(kind))
+    inputs = [draw_input(seed)[np.newaxis] for seed in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(generator, inputs))
+    assert all(np.array_equal(a, generator(b)) for a, b in zip(together, inputs, strict=True))
 
 
 def test_the_module_needs_no_extra_until_one_is_used():

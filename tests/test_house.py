@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "inpaint_utils"
 ROOMS = [
-    *("files", "quiet", "data", "networks", "host", "figures", "inference", "training"),
+    *("backend", "files", "quiet", "data", "networks", "host", "figures", "inference", "training"),
     *("evaluation", "stages", "app", "__main__"),
 ]
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

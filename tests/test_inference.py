@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import zipfile
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -320,3 +322,83 @@ def test_a_missing_or_damaged_file_or_a_discriminator_is_refused_in_one_sentence
         with pytest.raises(ValueError, match=words) as caught:
             load_generator(tmp_path / f"{name}.keras")
         assert "\n" not in str(caught.value)
+
+
+# Generators of other people
+
+
+def save_network(path, activation="sigmoid", size=(None, None), strides=1, inputs=1, **settings):
+    pictures = [keras.Input((*size, 4)) for _ in range(inputs)]
+    x = pictures[0] if inputs == 1 else keras.layers.Add()(pictures)
+    x = keras.layers.Conv2D(3, 3, strides, padding="same", activation=activation, **settings)(x)
+    keras.Model(pictures[0] if inputs == 1 else pictures, x).save(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"activation": "tanh"}, "from -.* expected 0 to 1: if it ends with a tanh"),
+        ({"activation": None, "bias_initializer": "ones"}, "expected 0 to 1"),
+        ({"bias_initializer": keras.initializers.Constant(float("nan"))}, "from nan to nan"),
+        ({"size": (256, 512)}, r"\(256, 512\), expected square ones"),
+        ({"strides": 2}, r"shape \(1, 64, 64, 3\), expected \(1, 128, 128, 3\)"),
+        ({"inputs": 2}, "expected one picture with 4 channels"),
+    ],
+    ids=["tanh", "no bounds", "NaN", "256×512", "half the size", "two inputs"],
+)
+def test_a_generator_that_would_fill_wrongly_is_refused_when_opened(tmp_path, settings, words):
+    save_network(tmp_path / "own.keras", **settings)
+    with pytest.raises(ValueError, match=words) as caught:
+        load_generator(tmp_path / "own.keras")
+    assert "own.keras" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(None, None), (64, 64), (200, 200)])
+def test_a_generator_of_another_form_that_fills_rightly_is_opened(tmp_path, size):
+    save_network(tmp_path / "own.keras", size=size)
+    generator, image = load_generator(tmp_path / "own.keras"), draw_photo(80, 100)
+    assert np.isfinite(inpaint(generator, image, draw_mask(80, 100, (20, 20, 20, 20)))).all()
+
+
+@pytest.mark.parametrize("name", ["g.KERAS", "g", "g.zip", "g.h5", "g.H5"])
+def test_the_ending_of_a_right_file_does_not_matter(tmp_path, name):
+    written = tmp_path / ("written.h5" if name.lower().endswith("h5") else "written.keras")
+    save_network(written)
+    written.rename(tmp_path / name)
+    assert load_generator(tmp_path / name).input_shape == (None, None, None, 4)
+
+
+def rewrite(path, name, change):
+    """Change one file inside a `.keras` file."""
+    with zipfile.ZipFile(path) as file:
+        parts = {part: file.read(part) for part in file.namelist()}
+    parts[name] = change(parts[name])
+    with zipfile.ZipFile(path, "w") as file:
+        for part, content in parts.items():
+            file.writestr(part, content)
+
+
+def test_a_file_that_is_no_generator_says_what_it_is(tmp_path):
+    save_network(tmp_path / "whole.keras")
+    whole = (tmp_path / "whole.keras").read_bytes()
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 13446110\n"
+    for name, content, words in (
+        ("pointer.keras", pointer, "is a Git LFS pointer"),
+        ("cut.keras", whole[: len(whole) // 2], "is cut off"),
+        ("page.keras", b"<html>404</html>", "is no .keras file"),
+        ("empty.keras", b"", "is no .keras file"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}' {words}"):
+            load_generator(tmp_path / name)
+
+
+@pytest.mark.parametrize("version", ["2.13.1", "9.9.0"])
+def test_a_file_of_another_keras_says_which_in_one_short_sentence(tmp_path, version):
+    path = tmp_path / "other.keras"
+    save_network(path)
+    rewrite(path, "metadata.json", lambda old: json.dumps({**json.loads(old), "keras_version": version}).encode())
+    rewrite(path, "config.json", lambda old: old.replace(b'"Conv2D"', b'"ConvOfAnotherTime"'))
+    with pytest.raises(ValueError, match=f"Keras {version} wrote it") as caught:
+        load_generator(path)
+    assert len(str(caught.value)) < 300 + len(str(path)) and "\n" not in str(caught.value)

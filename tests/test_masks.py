@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from inpaint_utils.data.masks import DIFFICULTIES, MASK_KINDS, check_mask, create_mask, load_mask
+from inpaint_utils.data.masks import DIFFICULTIES, MASK_KINDS, check_mask, create_mask, load_mask, read_mask
 
 SIDES = st.integers(16, 300)
 
@@ -202,5 +203,132 @@ def test_files_that_are_no_masks_are_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=name):
             load_mask(tmp_path / name)
-    with pytest.raises(ValueError, match="gray.png.*100.*threshold"):
+    with pytest.raises(ValueError, match="folder"):
+        load_mask(tmp_path)
+    with pytest.raises(ValueError, match="gray.png.*100%.*100.*threshold"):
         load_mask(write_picture(tmp_path / "gray.png", np.full((20, 20), 100, np.uint8)))
+    for size in (0, -3, 3.5, True):
+        with pytest.raises(ValueError, match="size is"):
+            load_mask(write_picture(tmp_path / "mask.png", np.full((20, 20), 255, np.uint8)), size=size)
+
+
+# Masks of every convention: DRAWN is what the painter meant, True = keep.
+
+DRAWN = np.ones((60, 80), bool)
+DRAWN[20:40, 30:60] = False
+cv2.circle(DRAWN.view(np.uint8), (20, 20), 9, 0, -1)
+GRAY = DRAWN.astype(np.uint8) * 255
+HARD = cv2.dilate(cv2.Canny(GRAY, 50, 100), np.ones((5, 5))) == 0  # away from the rims
+
+
+def layer(colour, opacity=255, background=0, noise=0):
+    """RGBA: painted in one colour on a transparent layer."""
+    pixels = np.zeros((*DRAWN.shape, 4), np.uint8)
+    pixels[..., :3] = np.where(DRAWN[..., np.newaxis], background, colour)
+    pixels[..., 3] = np.where(DRAWN, noise, opacity)
+    return pixels
+
+
+def palette():
+    image = Image.fromarray(np.where(DRAWN, 1, 0).astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    return image
+
+
+def on_transparency():
+    """Black and white paint where there is any, the rest transparent."""
+    pixels = cv2.cvtColor(GRAY, cv2.COLOR_GRAY2RGBA)
+    pixels[45:, :, 3] = 0
+    pixels[45:, :, :3] = 0
+    return pixels
+
+
+CONVENTIONS = {
+    "black on white": GRAY,
+    "three channels": np.dstack([GRAY] * 3),
+    "opaque alpha": np.dstack([GRAY] * 3 + [np.full_like(GRAY, 255)]),
+    "16 bits": GRAY.astype(np.uint16) * 257,
+    "16 bits that hold 8": GRAY.astype(np.uint16),
+    "labels 0 and 1": DRAWN.astype(np.uint8),
+    "labels 0 and 1, 16 bits": DRAWN.astype(np.uint16),
+    "one bit": Image.fromarray(GRAY).convert("1"),
+    "palette": palette(),
+    "canvas noise": np.clip(GRAY.astype(int) + np.random.default_rng(0).integers(-3, 4, GRAY.shape), 0, 255),
+    "white on transparent white": layer(255, background=255),
+    "white on transparent black": layer(255),
+    "black on transparent black": layer(0),
+    "black on transparent white": layer(0, background=255),
+    "red on transparent": layer((255, 0, 0)),
+    "half-transparent pink": layer((229, 0, 125), opacity=110),
+    "faint alpha everywhere": layer((229, 0, 125), noise=1),
+    "black and white on transparent": on_transparency(),
+    "gray and alpha": Image.fromarray(layer(255)).convert("LA"),
+}
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
+def test_a_mask_of_any_convention_is_what_was_drawn(tmp_path, name, ending):
+    pixels = CONVENTIONS[name]
+    image = pixels if isinstance(pixels, Image.Image) else None
+    path = tmp_path / f"mask{ending}"
+    if image is None and pixels.dtype == np.uint16:
+        if ending == ".webp":
+            return
+        write_picture(path, pixels)
+    else:
+        image = image or Image.fromarray(pixels.astype(np.uint8))
+        image.save(path, **({"lossless": True, "exact": True} if ending == ".webp" else {}))
+    for invert in (False, True):
+        mask, notes = read_mask(path, invert=invert)
+        assert np.array_equal((mask[..., 0] == 1) != invert, DRAWN)
+        assert not any("gray" in note for note in notes)
+        if name.startswith(("white on", "red on", "half")):
+            assert any("what is painted on it is removed" in note for note in notes)
+
+
+@pytest.mark.filterwarnings("ignore:.*pixels of the mask are gray")
+@pytest.mark.parametrize("quality", [30, 50, 75, 90, 100])
+@pytest.mark.parametrize("kind", ["L", "RGB"])
+def test_a_mask_saved_as_jpeg_of_any_quality_is_the_one_that_was_drawn(tmp_path, kind, quality):
+    Image.fromarray(GRAY).convert(kind).save(tmp_path / "mask.jpg", quality=quality)
+    mask = load_mask(tmp_path / "mask.jpg")[..., 0] == 1
+    assert np.array_equal(mask[HARD], DRAWN[HARD]) and np.mean(mask != DRAWN) < 0.01
+
+
+@pytest.mark.filterwarnings("ignore:.*the transparent layer was read")
+def test_the_soft_rim_of_a_brush_is_split_at_128_and_counted(tmp_path):
+    soft = cv2.GaussianBlur(GRAY, (7, 7), 0)
+    grays = int(np.count_nonzero((soft > 16) & (soft < 239)))
+    for name, pixels in (
+        ("gray.png", soft),
+        ("layer.png", np.dstack([np.full((60, 80, 3), 255, np.uint8), 255 - soft])),
+    ):
+        Image.fromarray(pixels).save(tmp_path / name)
+        with pytest.warns(UserWarning, match=rf"{name}: {grays:,} of 4,800 pixels of the mask are gray"):
+            mask = load_mask(tmp_path / name)
+        assert np.array_equal(mask[..., 0] == 1, soft >= 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "words"),
+    [
+        ("a photo", np.random.default_rng(0).integers(30, 220, (60, 80), dtype=np.uint8), "gray, such as"),
+        ("red on white", layer((255, 0, 0), background=255)[..., :3], r"colours, such as RGB \(255, 0, 0\)"),
+        ("red on black", layer((255, 0, 0))[..., :3], "colours"),
+        (
+            "a photo with a transparent hole",
+            np.random.default_rng(0).integers(30, 220, (60, 80, 4), dtype=np.uint8),
+            "",
+        ),
+    ],
+)
+def test_what_is_ambiguous_is_refused_in_the_words_of_the_convention(tmp_path, name, pixels, words):
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=rf"mask\.png: .*{words}.*white.*keep.*black.*remove"):
+        load_mask(tmp_path / "mask.png")
+
+
+def test_an_empty_layer_removes_nothing(tmp_path):
+    Image.fromarray(layer(0, opacity=0)).save(tmp_path / "mask.png")
+    assert load_mask(tmp_path / "mask.png").all()

@@ -13,7 +13,7 @@ import keras
 import nbformat
 import pytest
 
-from inpaint_utils import create_mask, load_image, sample_photos, save_image
+from inpaint_utils import create_mask, load_image, sample_photos, save_image, stages
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -131,11 +131,12 @@ def test_each_notebook_runs_alone(start, tmp_path):
     small += ["-p", "base_filters", "4"] if start == "02" else ["-p", "photo_limit", "2"] if start == "04" else []
     status, text = run_notebooks(start, "-o", tmp_path / "executed", "-p", "output_folder", tmp_path / "out", *small)
     assert status == 0, text
+    assert "without encryption" not in text
     assert "prepared now" in printed(next((tmp_path / "executed").glob("*.ipynb")))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_opened_without_the_project_fetches_it_or_says_what_to_do(path, tmp_path, monkeypatch):
+def test_a_notebook_without_the_project_fetches_it_or_says_what_to_do(path, tmp_path, monkeypatch):
     cells = nbformat.read(path, as_version=4).cells
     code = next(cell.source for cell in cells if "repository =" in cell.source)
     published = tmp_path / "published"
@@ -158,8 +159,28 @@ def test_a_notebook_opened_without_the_project_fetches_it_or_says_what_to_do(pat
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
     status, text = run_notebooks("02", "-o", tmp_path, "-p", "epoch", "1")
     assert status == 2
-    assert "no notebook chosen has a parameter 'epoch'" in text and "epochs" in text
+    assert "no notebook chosen has a parameter 'epoch': did you mean epochs?" in text
     assert not list(tmp_path.glob("*.ipynb"))
+    status, text = run_notebooks("02", "-o", tmp_path, "-p", "colour", "red")
+    assert status == 2 and "no notebook chosen has a parameter 'colour': expected one of" in text
+
+
+def test_paths_are_those_of_the_folder_the_command_is_called_in(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "notebooks")
+    run = importlib.import_module("run")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "vgg.h5").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    pairs = [("photo_folder", "photos"), ("output_folder", "~/out"), ("own_photo", ""), ("profile", "quick")]
+    assert run.read_parameters([*pairs, ("vgg19_weights", "vgg.h5")], NOTEBOOKS) == {
+        "photo_folder": str(tmp_path / "photos"),
+        "output_folder": str(tmp_path / "home" / "out"),
+        "own_photo": "",
+        "profile": "quick",
+        "vgg19_weights": str(tmp_path / "vgg.h5"),
+    }
+    assert run.read_parameters([("vgg19_weights", "none")], NOTEBOOKS) == {"vgg19_weights": "none"}
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", "many"), ("l1_weight", "heavy")])
@@ -207,6 +228,20 @@ def test_every_parameter_is_typed_and_explained(path):
         assert line.split("=")[0].count(":") == 1 and "  # " in line, line
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_every_parameter_is_checked_and_its_value_passes(path):
+    cells = nbformat.read(path, as_version=4).cells
+    (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    values = {}
+    exec(parameters.source, values)
+    del values["__builtins__"]
+    types = values.pop("__annotations__")
+    assert set(values) == set(types) <= set(stages.SETTINGS)
+    before = dict(values)
+    stages.check_settings(values)
+    assert values == before and {name: type(value) for name, value in values.items()} == types
+
+
 def test_a_red_square_stays_red_from_file_to_file(tmp_path):
     """Load, inpaint, save: were BGR and RGB mixed up anywhere, the square would come out blue."""
     import numpy as np
@@ -224,3 +259,38 @@ def test_a_red_square_stays_red_from_file_to_file(tmp_path):
     kept = mask[..., 0] == 1
     np.testing.assert_allclose(filled[kept], np.broadcast_to([0.8, 0.1, 0.1], filled[kept].shape), atol=1 / 255)
     assert filled[~kept][:, 0].mean() > filled[~kept][:, 2].mean() + 0.3, "the filled part is red, too"
+
+
+def load_runner():
+    spec = importlib.util.spec_from_file_location("run", ROOT / "notebooks" / "run.py")
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    return runner
+
+
+def test_a_path_counts_from_the_folder_of_the_caller(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name, text, expected in (
+        ("photo_folder", "myphotos", tmp_path / "myphotos"),
+        ("photo_folder", "~/photos", tmp_path / "home" / "photos"),
+        ("output_folder", "", ""),
+        ("own_photo", "a.jpg", tmp_path / "a.jpg"),
+        ("generator_path", str(tmp_path / "x.keras"), tmp_path / "x.keras"),
+        ("profile", "quick", "quick"),
+    ):
+        assert load_runner().read_parameters([(name, text)], NOTEBOOKS) == {name: str(expected)}
+
+
+def test_photos_that_do_not_open_stop_nothing_in_notebook_1(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index, path in enumerate(sample_photos()[::4]):
+        shutil.copy(path, photos / f"{index}.jpg")
+    for name in ("0b.jpg", "4b.jpg", "9b.jpg"):  # among the first, in the middle and at the end
+        (photos / name).write_bytes((photos / "0.jpg").read_bytes()[:5000])
+    tiny = ["-p", "image_size", "128", "-p", "photo_folder", photos, "-p", "output_folder", tmp_path / "out"]
+    status, text = run_notebooks("01", "-o", tmp_path / "run", *tiny)
+    assert status == 0, text
+    text = printed(tmp_path / "run" / NOTEBOOKS[0].name)
+    assert "left out: 4b.jpg: is a truncated or damaged JPEG" in text and "10 photos of 128×128 pixels" in text

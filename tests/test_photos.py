@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -74,7 +75,7 @@ def in_split(photo_set):
 
 
 def by_content(photo_set):
-    return {record["sha256"]: record["split"] for record in photo_set.records}
+    return {record["file_sha256"]: record["split"] for record in photo_set.records}
 
 
 # Reading
@@ -192,7 +193,7 @@ def test_what_is_not_a_photo_is_named_in_one_sentence(tmp_path):
         ("empty.jpg", ValueError, "empty file"),
         ("text.png", ValueError, "not a complete picture"),
         ("cut.png", ValueError, "not a complete picture"),
-        ("float.tiff", ValueError, "float32"),
+        ("float.tiff", ValueError, "such as float"),
     ):
         with pytest.raises(error, match=words) as caught:
             load_image(tmp_path / name)
@@ -266,14 +267,15 @@ def test_photos_are_found_in_any_depth_and_case_and_sorted(tmp_path):
 
 def test_hidden_and_empty_files_are_skipped_with_the_reason(tmp_path):
     write_photos(tmp_path, 1)
-    (tmp_path / "._000.png").write_bytes(b"mac")
+    (tmp_path / "._000.png").write_bytes(b"a Mac's note on 000.png, which counts as nothing")
+    (tmp_path / ".hidden.png").write_bytes(b"?")
     (tmp_path / "zero.jpg").touch()
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     write_photos(tmp_path / ".trash", 2)
     paths, skipped = find_photos(tmp_path)
     assert len(paths) == 1
     assert {entry["file"]: entry["reason"] for entry in skipped} == {
-        "._000.png": "hidden file",
+        ".hidden.png": "hidden file",
         ".trash": "hidden folder",
         "gone.jpg": "broken link",
         "zero.jpg": "empty file",
@@ -328,6 +330,24 @@ def test_a_folder_without_photos_is_named(tmp_path):
         find_photos(tmp_path)
 
 
+@pytest.mark.parametrize("ending", [".heic", ".cr2", ".psd", ".svg", ""])
+def test_what_may_be_a_photo_of_an_unknown_kind_is_named_and_not_passed_over(tmp_path, ending):
+    write_photos(tmp_path, 1)
+    (tmp_path / f"other{ending}").write_bytes(b"?")
+    for name in ("README.md", "photos.csv", "film.mov", ".DS_Store", "._x"):
+        (tmp_path / name).write_bytes(b"?")
+    paths, skipped = find_photos(tmp_path)
+    assert [path.name for path in paths] == ["000.png"]
+    assert [entry["file"] for entry in skipped] == [f"other{ending}"]
+
+
+def test_a_linked_folder_is_named_and_not_entered(tmp_path):
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "photos" / "again").symlink_to(tmp_path / "photos")
+    paths, skipped = find_photos(tmp_path / "photos")
+    assert len(paths) == 1 and skipped == [{"file": "again", "reason": "linked folder; give its own path"}]
+
+
 # Preparing
 
 
@@ -346,6 +366,8 @@ def test_prepared_photos_equal_loaded_ones_and_are_read_only(tmp_path):
     assert set(json.loads((tmp_path / "manifest.json").read_text())) == {
         "image_size",
         "seed",
+        "validation_share",
+        "test_share",
         "records",
         "skipped",
     }
@@ -457,6 +479,58 @@ def test_the_split_depends_on_content_and_seed_alone(tmp_path, monkeypatch):
     assert by_content(other) != by_content(first)
 
 
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_the_split_is_the_same_in_every_size(tmp_path, size):
+    paths = sample_photos() + write_photos(tmp_path / "in", 12)
+    reference = prepare_photos(paths, tmp_path / "reference", image_size=32, progress=False)
+    photo_set = prepare_photos(paths, tmp_path / "out", image_size=size, progress=False)
+    assert in_split(photo_set) == in_split(reference)
+    for key in ("group", "file_sha256"):
+        assert [r[key] for r in photo_set.records] == [r[key] for r in reference.records]
+
+
+def test_the_split_does_not_depend_on_which_copy_is_kept(tmp_path):
+    splits = []
+    for number in (0, 1):  # each photo in two files of the same pixels: once the one comes first, once the other
+        folder = tmp_path / str(number)
+        for i in range(20):
+            save_image(folder / f"{i:02d}_{number}.png", blocks(i))
+            write_raw(folder / f"{i:02d}_{1 - number}.tiff", blocks(i)[..., ::-1])
+        made = prepare_photos(find_photos(folder)[0], tmp_path / f"out_{number}", image_size=16, progress=False)
+        assert len(made.records) == 20 and len({Path(r["file"]).suffix for r in made.records}) == 1
+        splits.append(by_content(made))
+    assert splits[0] == splits[1]
+
+
+def test_with_fewer_photos_no_test_photo_becomes_a_training_photo(tmp_path):
+    paths = write_photos(tmp_path / "in", 120)
+    whole = in_split(prepare_photos(paths, tmp_path / "whole", image_size=16, progress=False))
+    for limit in (40, 60, 90):
+        part = in_split(prepare_photos(paths, tmp_path / "part", image_size=16, limit=limit, progress=False))
+        assert not [name for name in part if {part[name], whole[name]} == {"test", "train"}]
+
+
+def test_photos_prepared_by_an_earlier_version_still_open(tmp_path):
+    prepare_photos(write_photos(tmp_path / "in", 4), tmp_path / "out", image_size=16, progress=False)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for record in manifest["records"]:
+        record["group"] = record["sha256"][:16]
+        del record["file_sha256"]
+    del manifest["validation_share"], manifest["test_share"]
+    text = json.dumps(manifest, indent=1, ensure_ascii=False).replace("000.png", "Übung.png")
+    (tmp_path / "out" / "manifest.json").write_text(text, encoding="utf-8")
+    opened = open_photos(tmp_path / "out")
+    assert len(opened.split("train")) == 2 and opened.records[0]["file"] == "Übung.png"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name is always Unicode")
+def test_a_name_that_is_not_utf_8_does_not_stop_the_preparation(tmp_path):
+    paths = write_photos(tmp_path / "in", 4)
+    os.rename(os.fsencode(paths[0]), os.fsencode(tmp_path / "in") + b"/caf\xe9.png")
+    made = prepare_photos(find_photos(tmp_path / "in")[0], tmp_path / "out", image_size=16, progress=False)
+    assert os.fsencode(made.records[-1]["file"]) == b"caf\xe9.png" and len(made.records) == 4
+
+
 def test_limit_draws_photos_with_the_seed(tmp_path):
     paths = write_photos(tmp_path, 30)
     drawn = [
@@ -489,6 +563,41 @@ def test_unusable_settings_and_too_few_photos_are_refused(tmp_path):
         prepare_photos(paths, tmp_path / "out", image_size=0)
     with pytest.raises(ValueError, match="test_share is 1"):
         prepare_photos(paths, tmp_path / "out", test_share=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_photos_whose_names_are_no_utf_8_are_prepared(tmp_path):
+    paths = write_photos(tmp_path / "in", 4)
+    os.rename(paths[0], os.fsencode(tmp_path / "in") + b"/caf\xe9.png")
+    (tmp_path / "in" / "Übung 漢字.png").write_bytes(paths[1].read_bytes())
+    photo_set = prepare_photos(find_photos(tmp_path / "in")[0], tmp_path / "out", 16, progress=False)
+    names = {record["file"] for record in open_photos(tmp_path / "out").records}
+    assert os.fsdecode(b"caf\xe9.png") in names and len(names) == len(photo_set.images) == 4
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_1_is_refused(tmp_path, limit):
+    with pytest.raises(ValueError, match=f"limit is {limit}"):
+        prepare_photos(write_photos(tmp_path, 3), tmp_path / "out", limit=limit, progress=False)
+
+
+def test_a_folder_in_place_of_a_list_is_refused(tmp_path):
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(ValueError, match="expected a list of photos, such as find_photos"):
+            prepare_photos(folder, tmp_path / "out")
+
+
+def test_two_preparations_in_one_folder_do_not_mix(tmp_path):
+    sets = [write_photos(tmp_path / name, 5, first) for name, first in (("a", 0), ("b", 50))]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(prepare_photos, paths, tmp_path / "out", 16, progress=False) for paths in sets * 3]
+    for run in runs:
+        try:
+            run.result()
+        except (OSError, ValueError) as error:  # the other one had just replaced the array
+            assert "do not belong together" in str(error) or "does not exist" in str(error)
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left in (["manifest.json", "photos.npy"], ["photos.npy"])
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):

@@ -123,7 +123,7 @@ def train(folder, kill):
 
     def write(path, content):
         if path.name == "resume.npz" and kill == "half-way through the backup" and epoch_now[0] == 1:
-            path.with_name(f".part_{path.name}").write_bytes(content[: len(content) // 2])
+            files.name_part(path).write_bytes(content[: len(content) // 2])
             die()
         real_write(path, content)
         if path.name == "resume.npz" and kill == "after the last backup" and epoch_now[0] == EPOCHS - 1:

@@ -12,8 +12,7 @@ import inpaint_utils.quiet  # noqa: F401, I001  (first: Keras without start-up m
 import keras
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
-from inpaint_utils import Resume, SaveBest, TimeBudget, TrainingMonitor
-from inpaint_utils import build_perceptual, find_process, open_photos, set_up_devices
+from inpaint_utils import build_perceptual, find_process, make_callbacks, open_photos, set_up_devices, take_split
 
 
 def read_settings(arguments=None):
@@ -28,6 +27,7 @@ def read_settings(arguments=None):
     parser.add_argument("--hole-weight", type=float, default=6.0)
     parser.add_argument("--colour-weight", type=float, default=2.0)
     parser.add_argument("--vgg19-weights", default="imagenet", help='"imagenet", a file, or "none"')
+    parser.add_argument("--patience", type=int, default=5, help="epochs without improvement before it stops early")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--max-hours", type=float)
     parser.add_argument("--seed", type=int, default=0)
@@ -38,9 +38,10 @@ def train(settings):
     keras.utils.set_random_seed(settings.seed)
     scope = set_up_devices(settings.precision)
     photos, output = open_photos(Path(settings.photos)), Path(settings.output)
-    common = dict(batch_size=settings.batch_size, share=find_process())
-    train = PhotoBatches(photos.images, photos.split("train"), seed=settings.seed, **common)
-    validation = PhotoBatches(photos.images, photos.split("validation"), seed=settings.seed + 1, fixed=True, **common)
+    share, held_out = find_process(), take_split(photos, "validation")
+    train = PhotoBatches(photos.images, photos.split("train"), settings.batch_size, settings.seed, share=share)
+    size = min(settings.batch_size, len(held_out) // share[1] * share[1])  # every process draws its part
+    validation = PhotoBatches(photos.images, held_out, size, settings.seed + 1, fixed=True, share=share)
     weights = None if settings.vgg19_weights == "none" else settings.vgg19_weights
     with scope:
         gan = InpaintingGAN(
@@ -53,15 +54,9 @@ def train(settings):
         )
         ratio = settings.discriminator_learning_rate / settings.generator_learning_rate
         gan.compile(optimizer=ThrottledAdam(settings.generator_learning_rate, discriminator_ratio=ratio))
-    watched = dict(monitor="val_hole_l1", mode="min")
-    counting = [
-        keras.callbacks.EarlyStopping(patience=5, **watched),
-        keras.callbacks.ReduceLROnPlateau(patience=2, factor=0.5, **watched),
-        TrainingMonitor(output, validation[0][0]),
-        SaveBest(output),
-    ]
-    resume = Resume(output, train, counting, {"batch_size": settings.batch_size, "seed": settings.seed})
-    callbacks = [keras.callbacks.TerminateOnNaN(), *counting, resume, TimeBudget(settings.max_hours)]
+    callbacks, _, _ = make_callbacks(
+        gan, output, train, validation, settings.epochs, patience=settings.patience, max_hours=settings.max_hours
+    )
     gan.fit(train, validation_data=validation, epochs=settings.epochs, callbacks=callbacks, verbose=0)
 
 

@@ -3,28 +3,44 @@
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .photo_files import fill_file  # isort: skip  (first: it sets a limit that OpenCV reads when it is loaded)
-from ..data.images import PHOTO_EXTENSIONS
 from ..data.masks import DIFFICULTIES
 from ..data.photos import find_photos
+from ..data.pictures import OUTPUT_EXTENSIONS, PHOTO_EXTENSIONS
+from .photo_files import fill_file
+
+STOPPED = 130  # the exit code of what Ctrl+C ended, as shells count
 
 
 def main(arguments=None):
     """Run the command.
 
-    Returns the exit code: 0 done, 1 something failed (one sentence for it on stderr). Wrong usage ends in argparse's
-    exit with 2.
+    Returns the exit code: 0 done, 1 something failed (one sentence for it on stderr), 130 stopped by Ctrl+C. Wrong
+    usage ends in argparse's exit with 2.
     """
     parser = _build_parser()
     options = parser.parse_args(arguments)
     if (options.mask is None) == (options.make_mask is None):
         parser.error("give a mask or --make-mask, one of the two")
+    if options.invert and options.mask is None:
+        parser.error("--invert is for a mask that is given, not for --make-mask")
     if options.seed < 0:
         parser.error(f"--seed is {options.seed}, expected 0 or more")
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told in one sentence
+    filled = []
+    try:
+        return _run(options, filled)
+    except KeyboardInterrupt:
+        print(f"Stopped: {len(filled)} photos were filled; each file that was written is complete.", file=sys.stderr)
+        return STOPPED
+
+
+def _run(options, filled):
+    """Fill what was asked for, append each output to `filled`, and return the exit code."""
     try:
         # Before Keras is loaded, which takes seconds: most mistakes are in the names.
         jobs, reasons = (_pair_folder if options.photo.is_dir() else _pair_file)(options)
@@ -32,16 +48,18 @@ def main(arguments=None):
     except (OSError, ValueError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
-    count = len(jobs) + len(reasons)
+    count, notes = len(jobs) + len(reasons), []
     for i, job in enumerate(tqdm(jobs, unit="photo", disable=not options.photo.is_dir())):
+        seed = [options.seed, i]
         try:
-            fill_file(generator, *job, difficulty=options.make_mask, seed=[options.seed, i])
+            notes += fill_file(generator, *job, difficulty=options.make_mask, seed=seed, invert=options.invert)
+            filled.append(job[-1])
         except (OSError, ValueError, MemoryError) as error:
             reasons.append(str(error) or f"{job[0]} does not fit into the memory: make it smaller.")
-    for reason in reasons:
-        print(reason, file=sys.stderr)
+    for sentence in dict.fromkeys(notes + reasons):  # one mask for many photos says its sentence once
+        print(sentence, file=sys.stderr)
     if options.photo.is_dir():
-        print(f"{count - len(reasons)} of {count} photos were filled, into {options.output}.")
+        print(f"{len(filled)} of {count} photos were filled, into {options.output}.")
     return 1 if reasons else 0
 
 
@@ -49,16 +67,23 @@ def _build_parser():
     parser = argparse.ArgumentParser(
         prog="python -m inpaint_utils",
         description="Remove what a mask paints black from a photo, or from each photo of a folder.",
-        epilog="Exit codes: 0 done, 1 something failed, 2 wrong usage.",
+        epilog="A mask may have gray (split at 128), the labels 0 and 1, or be a transparent layer: what is painted on "
+        "it is removed. Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 stopped by Ctrl+C.",
     )
     add = parser.add_argument
     add("photo", type=Path, help="a photo, or a folder of photos")
-    add("mask", type=Path, nargs="?", help="white = keep, black = remove; a folder if PHOTO is one, paired by name")
+    add(
+        "mask",
+        type=Path,
+        nargs="?",
+        help="white = keep, black = remove; for a folder of photos one mask for all, or a folder paired by name",
+    )
     add("-o", "--output", type=Path, required=True, help="file to write, or folder for a .png of each photo")
+    add("--invert", action="store_true", help="read the mask the other way round: white (or painted) = remove")
     add("--edges", type=Path, help="sketch to guide the filling: white = edge, black = none, gray = unknown")
     add("--make-mask", choices=DIFFICULTIES, help="draw a random mask instead, to try")
     add("--seed", type=int, default=0, help="seed of --make-mask (default 0)")
-    add("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one in models/)")
+    add("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one that ships)")
     return parser
 
 
@@ -74,44 +99,67 @@ def _pair_file(options):
     inputs = (options.photo, options.mask, options.edges)
     for path in inputs:
         if path is not None and not path.is_file():
-            raise FileNotFoundError(f"{path} is not a file: check the path, or give folders for all of them.")
-        if path is not None and options.output.exists() and os.path.samefile(path, options.output):
-            raise ValueError(f"{options.output} is an input, which is never overwritten: choose another -o.")
-    if options.output.suffix.lower() not in PHOTO_EXTENSIONS:
-        raise ValueError(f"{options.output} does not end in one of {', '.join(PHOTO_EXTENSIONS)}: choose another -o.")
+            raise FileNotFoundError(f"{path} is not a file: check the path, or give a folder of photos.")
+        _check_output(path, options.output)
+    if options.output.suffix.lower() not in OUTPUT_EXTENSIONS:
+        raise ValueError(f"{options.output} does not end in one of {', '.join(OUTPUT_EXTENSIONS)}: choose another -o.")
     return [(*inputs, options.output)], []
 
 
 def _pair_folder(options):
     """The jobs of a folder, and a sentence for each photo that is left out."""
-    names = ("mask", "edges")
     for path in (options.mask, options.edges):
-        if path is not None and not path.is_dir():
-            raise ValueError(f"{path} is not a folder, but {options.photo} is: give folders for all of them.")
-    inputs = [path for path in (options.photo, options.mask, options.edges) if path is not None]
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{path} does not exist: check the path.")
+    inputs = [path for path in (options.photo, options.mask, options.edges) if path is not None and path.is_dir()]
     if any(options.output.resolve().is_relative_to(path.resolve()) for path in inputs):
         raise ValueError(f"{options.output} lies in an input folder: choose another -o.")
+    if options.output.is_file():
+        raise ValueError(f"{options.output} is a file, expected a folder for the filled photos: choose another -o.")
     photos, skipped = find_photos(options.photo)
-    reasons = [f"{options.photo / entry['file']} was left out: {entry['reason']}." for entry in skipped]
-    others = [_name_files(folder) for folder in (options.mask, options.edges)]
+    left_out = [entry for entry in skipped if not entry["reason"].startswith("hidden")]
+    reasons = [f"{options.photo / entry['file']} was left out: {entry['reason']}." for entry in left_out]
+    others = {"mask": _name_files(options.mask), "edges": _name_files(options.edges)}
     jobs, seen = [], {}
     for photo in photos:
         stem = photo.relative_to(options.photo).with_suffix("")
-        missing = [name for name, files in zip(names, others, strict=True) if files is not None and stem not in files]
-        if missing:
-            reasons.append(f"{photo} has no {missing[0]} of its name: add {stem}.png.")
-        elif stem in seen:
-            reasons.append(f"{photo} has the name of {seen[stem]}: rename one of them.")
-        else:
-            seen[stem] = photo
-            paths = [None if files is None else files[stem] for files in others]
-            jobs.append((photo, *paths, options.output / f"{stem}.png"))
+        output = options.output / f"{stem}.png"
+        try:
+            paths = [_choose(name, files, stem, photo) for name, files in others.items()]
+            for path in paths:
+                _check_output(path, output)
+            if stem in seen:
+                raise ValueError(f"{photo} has the name of {seen[stem]}: rename one of them.")
+        except ValueError as error:
+            reasons.append(str(error))
+            continue
+        seen[stem] = photo
+        jobs.append((photo, *paths, output))
     return jobs, reasons
 
 
-def _name_files(folder):
-    """Pictures of a folder by their path in it without its ending; None for no folder."""
-    if folder is None:
-        return None
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PHOTO_EXTENSIONS]
-    return {path.relative_to(folder).with_suffix(""): path for path in paths}
+def _check_output(path, output):
+    if path is not None and output.exists() and os.path.samefile(path, output):
+        raise ValueError(f"{output} is an input, which is never overwritten: choose another -o.")
+
+
+def _choose(name, files, stem, photo):
+    """The mask or sketch of a photo, out of what `_name_files` returned."""
+    if not isinstance(files, dict):
+        return files
+    if stem not in files:
+        raise ValueError(f"{photo} has no {name} of its name: add {stem}.png.")
+    if len(files[stem]) > 1:
+        raise ValueError(f"{photo} has more than one {name}, {' and '.join(map(str, files[stem]))}: keep one of them.")
+    return files[stem][0]
+
+
+def _name_files(path):
+    """Pictures of a folder by their path in it without its ending; one file, which is for all photos, as it is."""
+    if path is None or not path.is_dir():
+        return path
+    named = {}
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() in PHOTO_EXTENSIONS and not file.name.startswith("."):
+            named.setdefault(file.relative_to(path).with_suffix(""), []).append(file)
+    return named

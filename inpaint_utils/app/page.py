@@ -3,27 +3,27 @@
 Needs the extra `demo` (Gradio). It serves this machine only, unless --host says otherwise.
 """
 
+import argparse
 import os
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
 
-# Read when the libraries are loaded: what a picture may hold, and that no usage figures are sent.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "25000000")
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+import numpy as np
+from PIL import Image
 
-import argparse  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-import uuid  # noqa: E402
-from pathlib import Path  # noqa: E402
+from ..data import pictures
+from ..data.photos import sample_photos
+from ..inference.baselines import telea_fill
+from .photo_files import fill_file, fill_visible
 
-import numpy as np  # noqa: E402
-
-from ..data.photos import sample_photos  # noqa: E402
-from ..inference.baselines import telea_fill  # noqa: E402
-from .photo_files import fill_file  # noqa: E402
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is loaded
 
 REMOVE, EDGE = "#e5007d", "#00b4ff"  # the brushes, pink and blue
 LARGEST_UPLOAD = "30mb"
+LARGEST_PHOTO = 25  # megapixels
 LONGEST_QUEUE = 8
 KEEP_ANSWERS = 3600  # seconds
 SAMPLES = 8
@@ -41,8 +41,6 @@ def build_page(generator, folder):
     """
     import gradio as gr
 
-    from ..inference.inpaint import inpaint
-
     def answer(function):
         """What is wrong with the input becomes a message on the page and in the service; anything else stays a bug."""
 
@@ -51,15 +49,20 @@ def build_page(generator, folder):
                 return function(*inputs)
             except (OSError, ValueError, MemoryError) as error:
                 text = str(error).replace(f"{tempfile.gettempdir()}{os.sep}", "")
-                raise gr.Error(text or "The photo does not fit into the memory: make it smaller.") from None
+                text = text or "The photo does not fit into the memory: make it smaller."
+                raise gr.Error(text, print_exception=False) from None
 
         return answered
 
     @answer
     def fill_painting(painting):
         image, mask, edges = read_painting(painting)
-        answers = inpaint(generator, image, mask, edges), telea_fill(image, mask)
-        return tuple(np.rint(answer * 255).astype(np.uint8) for answer in answers)
+        alpha = painting["background"][..., 3]
+        visible = mask * (alpha > 0)[..., np.newaxis]
+        filled = fill_visible(generator, image, mask, edges, alpha)
+        telea = np.where(mask == 1, image, telea_fill(image, visible))
+        answers = [np.rint(answer * 255).astype(np.uint8) for answer in (filled, telea)]
+        return tuple(answers if alpha.all() else [np.dstack([answer, alpha]) for answer in answers])
 
     @answer
     def fill_upload(photo, mask, edges):
@@ -69,10 +72,18 @@ def build_page(generator, folder):
             if old.stat().st_mtime < time.time() - KEEP_ANSWERS:
                 old.unlink()
         output = Path(folder) / f"{uuid.uuid4().hex}.png"
+
+        def hide_folders(text):  # the names that a visitor knows have none
+            for path in (photo, mask, edges or photo):
+                text = text.replace(f"{Path(path).parent}{os.sep}", "")
+            return text.replace(f"{output}", "The answer, a PNG file,")
+
         try:
-            fill_file(generator, Path(photo), Path(mask), edges and Path(edges), output)
-        except (OSError, ValueError) as error:  # the names that a visitor knows have no folders
-            raise ValueError(str(error).replace(f"{Path(photo).parent}{os.sep}", "")) from None
+            notes = fill_file(generator, Path(photo), Path(mask), edges and Path(edges), output)
+        except (OSError, ValueError) as error:
+            raise ValueError(hide_folders(str(error))) from None
+        for note in notes:
+            gr.Warning(hide_folders(note))
         return str(output)
 
     with gr.Blocks(title="Landscape inpainting", delete_cache=(KEEP_ANSWERS, KEEP_ANSWERS)) as page:
@@ -98,15 +109,19 @@ def build_page(generator, folder):
                 look = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
                 filled = gr.Image(label="Filled by the generator", elem_id="filled", **look)
                 telea = gr.Image(label="OpenCV's Telea, to compare", elem_id="telea", **look)
-            fill.click(fill_painting, editor, [filled, telea], api_visibility="private")
+            # One limit for both buttons: one picture at a time fits into the memory.
+            fill.click(fill_painting, editor, [filled, telea], api_visibility="private", concurrency_id="generator")
         with gr.Tab("Files"):
-            gr.Markdown("A photo and a mask of its size, white = keep, black = remove; 8 or 16 bits, alpha is kept.")
+            gr.Markdown(
+                "A photo and a mask of its size, white = keep, black = remove (or what is painted on a transparent "
+                "layer); 8 or 16 bits, alpha, colour profile and camera data are kept."
+            )
             with gr.Row():
                 photo, mask = gr.File(label="Photo"), gr.File(label="Mask")
                 edges = gr.File(label="Edges, if wanted: white = edge, black = none, gray = unknown")
             upload = gr.Button("Fill", variant="primary")
             result = gr.File(label="Filled photo (PNG)")
-            upload.click(fill_upload, [photo, mask, edges], result, api_name="inpaint")
+            upload.click(fill_upload, [photo, mask, edges], result, api_name="inpaint", concurrency_id="generator")
     return page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=1)
 
 
@@ -124,7 +139,7 @@ def read_painting(painting):
     for layer in painting["layers"]:
         if layer.shape[:2] != photo.shape[:2]:
             raise ValueError(f"The painting has size {layer.shape[:2]}, the photo {photo.shape[:2]}: paint it again.")
-        here = layer[..., 3] > 0
+        here = layer[..., 3] > 127  # a canvas has an alpha of 1 where nobody painted
         painted |= here
         near = [np.abs(layer[..., :3].astype(int) - _to_rgb(colour)).sum(axis=-1) for colour in (REMOVE, EDGE)]
         drawn = np.where(here, near[1] < near[0], drawn)
@@ -141,7 +156,7 @@ def _to_rgb(colour):
 def main(arguments=None):
     """Serve the page until Ctrl+C. Returns 1 with a sentence on stderr if it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m inpaint_utils.app.page", description="Serve the page.")
-    parser.add_argument("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one in models/)")
+    parser.add_argument("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one that ships)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=7860)
     options = parser.parse_args(arguments)
@@ -151,7 +166,8 @@ def main(arguments=None):
         from ..inference.inpaint import load_generator
 
         gr = import_extra("gradio", "demo")
-        import_extra("PIL.Image", "demo").MAX_IMAGE_PIXELS = 12_500_000  # Pillow refuses twice that
+        pictures.MAX_MEGAPIXELS = LARGEST_PHOTO
+        Image.MAX_IMAGE_PIXELS = LARGEST_PHOTO * 500_000  # for what Gradio itself opens; Pillow refuses twice that
         generator = load_generator(options.generator)
         with tempfile.TemporaryDirectory(prefix="inpaint_") as folder:
             build_page(generator, folder).launch(
@@ -162,7 +178,8 @@ def main(arguments=None):
                 theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),  # loads nothing from elsewhere
             )
     except (OSError, ValueError, ImportError) as error:
-        print(error, file=sys.stderr)
+        busy = "empty port" in str(error)
+        print(f"Port {options.port} is in use: choose another --port." if busy else error, file=sys.stderr)
         return 1
     return 0
 

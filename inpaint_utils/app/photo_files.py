@@ -1,90 +1,137 @@
-"""Fill the holes of one photo file: upright, with its alpha channel, in its 8 or 16 bits."""
+"""Fill the holes of one photo file: upright, in 8 or 16 bits, with its alpha channel, profile and camera data."""
 
-import os
+from pathlib import Path
 
-# OpenCV reads this once, when it is loaded: a picture of more pixels is refused before its memory is asked for.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
+import numpy as np
 
-from pathlib import Path  # noqa: E402
+from ..data.masks import create_mask, read_mask
+from ..data.pictures import KEEPS_16_BITS, KEEPS_ALPHA, read_picture, write_picture
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
-from ..data.images import load_image  # noqa: E402
-from ..data.masks import create_mask, load_mask  # noqa: E402
-from ..files import write_atomically  # noqa: E402
-
-KEEPS_16_BITS = (".png", ".tif", ".tiff")
-KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp")
+LARGE_HOLE = 0.5  # share of the photo from which a mask may have been meant the other way round
+CONVENTION = "white keeps and black removes, so swap them (--invert) if the mask means the opposite."
 
 
-def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0):
+def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, invert=False):
     """Fill the holes of one photo file and write it: upright, with its alpha channel, in its 8 or 16 bits.
+
+    A photo whose visible kept pixels are gray is filled with gray. Colour profile, camera data and resolution are
+    carried over.
 
     Args:
         generator: from `load_generator`. photo, output: paths; only a format without loss keeps the kept pixels' bits.
-        mask: path, white = keep, black = remove; None to draw one of `difficulty` with `seed`.
+        mask: path, white = keep, black = remove (see `load_mask`); None to draw one of `difficulty` with `seed`.
         edges: path of a sketch (see `load_sketch`), or None.
+        invert: True if the mask's white removes.
 
+    Returns: a list of sentences that the user should read: what was split, guessed or left out.
     Raises: OSError or ValueError, one sentence.
+    """
+    photo, output = Path(photo), Path(output)
+    picture = _read(photo)
+    _fit_format(output, picture)
+    notes = [f"{photo} {note}" for note in picture.notes]
+    if output.suffix.lower() == ".bmp" and (picture.icc_profile or picture.exif):
+        notes.append(f"{output} cannot hold the photo's colour profile and camera data; .png can.")
+    shape = picture.pixels.shape[:2]
+    if mask is None:
+        keep = create_mask(shape, seed=seed, difficulty=difficulty)
+    else:
+        keep, read = read_mask(mask, invert=invert)
+        _check_side(photo, picture, mask, keep.shape)
+        notes += read + _check_share(mask, keep)
+    guide = None
+    if edges is not None:
+        guide = load_sketch(edges)
+        _check_side(photo, picture, edges, guide.shape)
+        drawn = np.mean(guide[keep == 0] == 1)
+        if drawn > 0.5:
+            notes.append(
+                f"{edges} says that {drawn:.0%} of the hole is edge, because white = edge: for lines on white paper, "
+                "swap black and white."
+            )
+    highest = np.float32(np.iinfo(picture.pixels.dtype).max)
+    try:
+        filled = fill_visible(generator, picture.rgb / highest, keep, guide, picture.alpha)
+    except ValueError as error:
+        raise ValueError(f"{photo}: {error}") from None
+    hole, channels = keep[..., 0] == 0, 1 if picture.pixels.shape[2] < 3 else 3
+    picture.pixels[hole, :channels] = np.rint(filled[hole, :channels] * highest).astype(picture.pixels.dtype)
+    write_picture(output, picture)
+    return notes
+
+
+def fill_visible(generator, image, mask, edges=None, alpha=None):
+    """`inpaint` for a photo with transparency: colours under an alpha of 0 are unknown to the generator, yet kept.
+
+    Args:
+        image, mask, edges: as for `inpaint`. alpha: (H, W), 0 = transparent, or None.
+
+    Returns: float32 (H, W, 3); gray if what is kept and visible is gray.
+    Raises: ValueError as `inpaint` does, and if nothing that is kept is visible.
     """
     from ..inference.inpaint import inpaint  # here, so that mistakes are found before Keras is loaded
 
-    pixels = read_pixels(photo)
-    _check_format(output, pixels)
-    highest = np.float32(np.iinfo(pixels.dtype).max)
-    image = pixels[..., :3] / highest
-    hole_map = create_mask(image.shape, seed=seed, difficulty=difficulty) if mask is None else load_mask(mask)
-    try:
-        filled = inpaint(generator, image, hole_map, None if edges is None else load_sketch(edges))
-    except ValueError as error:
-        raise ValueError(f"{photo}: {error}") from None
-    hole = hole_map[..., 0] == 0
-    pixels[hole, :3] = np.rint(filled[hole] * highest).astype(pixels.dtype)
-    order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    write_atomically(output, cv2.imencode(output.suffix.lower(), cv2.cvtColor(pixels, order))[1].tobytes())
-
-
-def read_pixels(path):
-    """Read a photo as it is, but upright: uint8 or uint16 RGB, or RGBA where it has an alpha channel, (H, W, 3 or 4).
-
-    Raises FileNotFoundError or ValueError as `load_image` does, also for more than 100 megapixels.
-    """
-    path = Path(path)
-    try:
-        image = load_image(path)
-    except ValueError:
-        _check_pixel_count(path)
-        raise
-    raw = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)  # alpha, but not turned
-    image *= np.float32(np.iinfo(raw.dtype).max)  # in place: 50 megapixels are 600 MB
-    pixels = np.rint(image, out=image).astype(raw.dtype)
-    if raw.ndim != 3 or raw.shape[2] != 4:
-        return pixels
-    for turns in range(4):  # OpenCV turned the colours as the file says: find out how
-        for turned in (np.rot90(raw, turns), np.rot90(raw, turns)[:, ::-1]):
-            if np.array_equal(turned[..., 2::-1], pixels):
-                return np.concatenate([pixels, turned[..., 3:]], axis=-1)
-    raise ValueError(f"{path} has an alpha channel that does not fit its colours: save it as PNG again.")
+    known = mask if alpha is None else mask * (alpha > 0)[..., np.newaxis]
+    if mask.any() and not known.any():
+        raise ValueError("All that the mask keeps is transparent, expected some visible pixels: draw a smaller hole.")
+    filled = inpaint(generator, image, known, edges)
+    seen = known[..., 0] == 1
+    if ((image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2]) | ~seen).all():
+        filled[~seen] = filled[~seen] @ np.float32([[0.299], [0.587], [0.114]])
+    return np.where(mask == 1, image, filled)
 
 
 def load_sketch(path):
-    """Read an edge map from a picture: white = edge, black = no edge, gray = unknown; returns float32 (H, W, 1)."""
-    gray = load_image(path).mean(axis=-1, keepdims=True)
-    return np.where(gray > 0.75, 1, np.where(gray < 0.25, 0, 0.5)).astype(np.float32)
+    """Read an edge map from a picture: white = edge, black = no edge, gray or transparent = unknown.
+
+    Returns: float32 (H, W, 1) of 1, 0 and 0.5.
+    """
+    picture = _read(path)
+    gray = picture.rgb.mean(axis=-1, keepdims=True, dtype=np.float32) / np.iinfo(picture.pixels.dtype).max
+    edges = np.where(gray > 0.75, 1, np.where(gray < 0.25, 0, 0.5)).astype(np.float32)
+    if picture.alpha is not None:
+        edges[picture.alpha < np.iinfo(picture.pixels.dtype).max / 2] = 0.5
+    return edges
 
 
-def _check_format(output, pixels):
-    if pixels.dtype == np.uint16 and output.suffix.lower() not in KEEPS_16_BITS:
-        raise ValueError(f"{output} cannot hold the photo's 16 bits: choose {', '.join(KEEPS_16_BITS)}.")
-    if pixels.shape[2] == 4 and output.suffix.lower() not in KEEPS_ALPHA:
-        raise ValueError(f"{output} cannot hold the photo's alpha channel: choose {', '.join(KEEPS_ALPHA)}.")
-
-
-def _check_pixel_count(path):
+def _read(path):
     try:
-        cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        if "MAX_IMAGE_PIXELS" in str(error) or "MAX_IMAGE" in str(error):
-            limit = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]) // 1_000_000
-            raise ValueError(f"{path} has more than {limit} megapixels: make it smaller.") from None
+        return read_picture(Path(path))
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{path} {error}") from None
+
+
+def _fit_format(output, picture):
+    """Refuse an output format that would lose something; an alpha channel that hides nothing may go."""
+    ending, highest = output.suffix.lower(), np.iinfo(picture.pixels.dtype).max
+    if highest > 255 and ending not in KEEPS_16_BITS:
+        raise ValueError(f"{output} cannot hold the photo's 16 bits: choose {', '.join(KEEPS_16_BITS)}.")
+    if picture.alpha is not None and ending not in KEEPS_ALPHA:
+        if picture.alpha.min() < highest:
+            raise ValueError(f"{output} cannot hold the photo's alpha channel: choose {', '.join(KEEPS_ALPHA)}.")
+        picture.pixels = np.ascontiguousarray(picture.pixels[..., :-1])
+
+
+def _check_side(photo, picture, path, shape):
+    """Refuse a mask or sketch of another size than the photo, with advice that fits."""
+    (height, width), (high, wide) = picture.pixels.shape[:2], shape[:2]
+    if (height, width) == (high, wide):
+        return
+    if (height, width) == (wide, high):
+        advice = "turn it by 90 degrees"
+        if picture.turned:
+            advice += ", because the camera noted a turn, which was applied to the photo"
+    elif abs(width * high - height * wide) <= max(width, height, wide, high):
+        advice = f"resize it to {width}×{height} with nearest-neighbour interpolation"
+    else:
+        advice = "draw it on this photo"
+    raise ValueError(f"{path} has {wide}×{high} pixels, but {photo} has {width}×{height}: {advice}.")
+
+
+def _check_share(path, keep):
+    removed = 1 - keep.mean(dtype=np.float64)
+    if removed == 0:
+        raise ValueError(f"{path} removes nothing: {CONVENTION}")
+    if removed == 1:
+        raise ValueError(f"{path} removes every pixel: {CONVENTION}")
+    return [f"{path} removes {removed:.0%} of the photo: {CONVENTION}"] if removed > LARGE_HOLE else []

@@ -57,7 +57,7 @@ class PhotoBatches(keras.utils.PyDataset):
         share: (number, count), for a training over several processes: this one draws the part `number` of `count`
             of every batch; `batch_size` stays the whole batch's.
 
-    Raises: ValueError if there are fewer photos than one batch needs, or if there is no such share.
+    Raises: ValueError if photos are not uint8, if there are fewer than one batch needs, or if there is no such share.
     """
 
     def __init__(
@@ -77,6 +77,12 @@ class PhotoBatches(keras.utils.PyDataset):
         share=(0, 1),
     ):
         super().__init__(workers=workers)
+        kind = getattr(photos, "dtype", type(photos).__name__)
+        if kind != np.uint8:
+            raise ValueError(
+                f"photos are {kind}, expected a uint8 array of values from 0 to 255: multiply photos in [0, 1] by 255, "
+                'round them, and use astype("uint8").'
+            )
         self.photos = photos
         self.indices = np.arange(len(photos)) if indices is None else np.asarray(indices)
         if not 1 <= batch_size <= len(self.indices):

@@ -6,10 +6,14 @@ Everything is drawn with integers, so a seed gives the same mask on every machin
 """
 
 import math
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from .images import check_size
+from .pictures import read_picture
 
 # Share of removed pixels, 0..1, of each difficulty; a mask lies strictly inside its band.
 DIFFICULTIES = {"easy": (0.10, 0.20), "medium": (0.25, 0.35), "hard": (0.40, 0.50)}
@@ -17,7 +21,8 @@ MASK_KINDS = ("brush", "box", "mixed")
 SMALLEST_SIDE = 16
 ANY_COVERAGE = (0.10, 0.50)
 MAX_STROKES = 400  # a stop for extreme shapes: whatever is still missing is grown from the strokes
-JPEG_NOISE = 16  # gray levels by which a saved mask may miss 0 and 255
+NOISE = 16  # levels of 255 by which a saved mask may miss black, white or its one colour
+COLOURFUL = 64  # levels between a pixel's channels from which it has a colour
 
 
 def create_mask(shape, coverage=None, seed=0, difficulty=None, kind="mixed"):
@@ -69,10 +74,10 @@ def check_mask(mask, image_shape):
     if mask.ndim == 2:
         mask = mask[..., np.newaxis]
     if mask.shape != (height, width, 1):
-        raise ValueError(
-            f"The mask has shape {mask.shape}, but its image needs ({height}, {width}, 1): resize the mask "
-            "to the image with nearest-neighbour interpolation."
-        )
+        advice = "resize the mask to the image with nearest-neighbour interpolation."
+        if mask.shape[:2] == (width, height):
+            advice = "the sides are swapped, so turn the mask by 90 degrees."
+        raise ValueError(f"The mask has shape {mask.shape}, but its image needs ({height}, {width}, 1): {advice}")
     if mask.dtype == bool:
         return mask.astype(np.float32)
     if mask.dtype.kind not in "uif":
@@ -89,35 +94,93 @@ def check_mask(mask, image_shape):
     return (mask == white).astype(np.float32)
 
 
-def load_mask(path, size=None):
-    """Read a mask from a picture file: white = keep, black = remove.
+def load_mask(path, size=None, invert=False):
+    """Read a mask from a picture file: white = keep, black = remove, gray split at 128.
 
-    size: None keeps the picture's size; a number of pixels cuts the largest centred square, as `load_image`
-        does, and resizes it (nearest neighbour) to (size, size).
+    A file of the labels 0 and 1 means 0 = remove, 1 = keep. Where transparency varies and the paint has one colour
+    (a brush on an empty layer), what is painted is removed; otherwise the picture is laid over white.
 
-    Values up to 16 gray levels from black or white count as black or white (JPEG noise).
-    Returns float32 (H, W, 1). Raises FileNotFoundError without a file there, ValueError when it is no picture
-    or holds other grays.
+    Args:
+        path: file name.
+        size: None keeps the picture's size; a number of pixels cuts the largest centred square, as `load_image`
+            does, and resizes it (nearest neighbour) to (size, size).
+        invert: True to read the opposite: white (or painted) = remove in place of keep, and so on.
+
+    Returns: float32 (H, W, 1): 1 = keep, 0 = remove. Warns of the pixels that were neither black nor white.
+    Raises: FileNotFoundError without a file there, ValueError when it is no picture, has colours, or is mostly gray.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no mask file {path}: check the path.")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file, or more pixels than OpenCV agrees to decode
-        pixels = None
-    if pixels is None:
-        raise ValueError(f"The mask file {path} is not a picture that OpenCV can read: save it as PNG.")
+    mask, notes = read_mask(path, size, invert)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return mask
+
+
+def read_mask(path, size=None, invert=False):
+    """What `load_mask` returns, and a list of sentences about how the file was understood, in place of warnings."""
     if size is not None:
-        side = min(pixels.shape[:2])
-        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST)
-    cleaned = np.where(pixels <= JPEG_NOISE, 0, np.where(pixels >= 255 - JPEG_NOISE, 255, pixels))
+        check_size(size)
+    path = Path(path)
     try:
-        return check_mask(cleaned, pixels.shape)
+        picture = read_picture(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no mask file {path}: check the path.") from None
+    except ValueError as error:
+        raise ValueError(f"The mask file {path} {error}") from None
+    try:
+        levels, notes = _find_levels(picture)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    mask = ((levels >= 128) != invert).astype(np.float32)
+    if size is not None:
+        side = min(mask.shape)
+        top, left = (mask.shape[0] - side) // 2, (mask.shape[1] - side) // 2
+        mask = cv2.resize(mask[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_NEAREST)
+    return mask[..., np.newaxis], [f"{path}: {note}" for note in notes]
+
+
+def _find_levels(picture):
+    """uint8 (H, W) from 0 = remove to 255 = keep, and what there is to say about it."""
+    pixels = picture.pixels
+    if pixels.dtype == np.uint16:  # some programs write 0 and 255, or 0 and 1, with 16 bits
+        pixels = pixels if pixels.max() <= 255 else np.rint(pixels / 257)
+    pixels = pixels.astype(np.uint8)
+    has_alpha = picture.alpha is not None
+    colours, alpha = (pixels[..., :-1], pixels[..., -1]) if has_alpha else (pixels, None)
+    notes = list(picture.notes)
+    if has_alpha and alpha.max() <= NOISE:  # an empty layer
+        return np.full(alpha.shape, 255, np.uint8), notes
+    if has_alpha and np.ptp(alpha) > NOISE:
+        opacity = alpha / np.float32(alpha.max())  # of the brush itself, whose strongest paint may be transparent, too
+        if np.ptp(colours[opacity > 0.5], axis=0).max() <= 2 * NOISE:
+            notes.append("the transparent layer was read as a mask; what is painted on it is removed.")
+            levels = np.rint(255 - opacity * 255).astype(np.uint8)
+            return levels, notes + _count_grays(levels)
+        share = alpha[..., np.newaxis] / np.float32(255)
+        colours = np.rint(255 - share * (255 - colours)).astype(np.uint8)
+    if colours.max() == 1:
+        return colours.max(axis=-1) * np.uint8(255), notes
+    colourful = np.ptp(colours, axis=-1) > COLOURFUL
+    if colourful.mean() > 0.01:
+        raise ValueError(
+            f"the mask has colours, such as RGB {tuple(colours[colourful][0].tolist())}, expected white (keep) and "
+            "black (remove): paint it in black on white."
+        )
+    levels = np.rint(colours.mean(axis=-1)).astype(np.uint8)
+    return levels, notes + _count_grays(levels)
+
+
+def _count_grays(levels):
+    """A sentence about the pixels that are neither black nor white, in a list; ValueError if that is half of them."""
+    gray = (levels > NOISE) & (levels < 255 - NOISE)
+    count = int(np.count_nonzero(gray))
+    if count > levels.size / 2:
+        raise ValueError(
+            f"{count / levels.size:.0%} of the mask's pixels are gray, such as {levels[gray][0]}, expected white "
+            "(keep) and black (remove): threshold it first."
+        )
+    if not count:
+        return []
+    return [f"{count:,} of {levels.size:,} pixels of the mask are gray; those of 128 and more were kept."]
 
 
 def _check_size(shape):

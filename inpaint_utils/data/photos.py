@@ -11,12 +11,18 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files import write_atomically
-from .images import PHOTO_EXTENSIONS, check_size, crop_and_resize, read_pixels
-from .splits import deal_groups, group_photos
+from ..files import name_part, write_atomically
+from .images import check_size, crop_and_resize, read_pixels
+from .pictures import PHOTO_EXTENSIONS
+from .splits import SPLIT_SEED, deal_groups, group_photos
 
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 64  # pixels; a smaller picture holds no landscape worth learning from
+# What lies beside photos and is no picture, so that nobody misses it.
+NO_PHOTOS = (
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".htm", ".pdf", ".log", ".ini", ".db", ".yaml", ".yml"),
+    *(".py", ".ipynb", ".npy", ".npz", ".zip", ".xmp", ".aae", ".mov", ".mp4", ".tfrec", ".keras"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +30,8 @@ class PhotoSet:
     """Prepared photos, opened by `prepare_photos` or `open_photos`.
 
     images: uint8 RGB (N, S, S, 3), memory-mapped and read-only. records: one dict a photo: "file", "sha256"
-    of its pixels, "group" (shared by near duplicates) and "split". skipped: dicts of "file" and "reason".
+    of its pixels in this size, "file_sha256" of its file (photos prepared by earlier versions lack it), "group"
+    (shared by near duplicates) and "split". skipped: dicts of "file" and "reason".
     """
 
     images: np.memmap
@@ -44,12 +51,15 @@ class PhotoSet:
 
 
 def find_photos(folder):
-    """Return (paths, skipped): all photos below `folder`, sorted, and {"file", "reason"} dicts for the rest.
+    """Find the photos below a folder.
 
-    Left out without being opened: hidden and empty files; a folder `gray` beside a folder `color` (Kaggle's
-    landscape-image-colorization holds every photo twice); the folders beside `photo_jpg` where one of them
-    holds Monet's paintings (Kaggle's gan-getting-started). Raises FileNotFoundError or ValueError if there
-    is no photo.
+    Left out without being opened: hidden and empty files, linked folders, and what has another ending than a photo's;
+    a folder `gray` beside a folder `color` (Kaggle's landscape-image-colorization holds every photo twice); the folders
+    beside `photo_jpg` where one of them holds Monet's paintings (Kaggle's gan-getting-started).
+
+    Returns: (paths, skipped): the photos, sorted, and {"file", "reason"} dicts for what was left out. Files of text,
+        data or film (NO_PHOTOS) and the `._` files of a Mac are in neither.
+    Raises: FileNotFoundError or ValueError if there is no photo.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -66,24 +76,39 @@ def find_photos(folder):
 
     for root, names, files in os.walk(folder, onerror=skip_unreadable):
         reasons = _folders_to_skip(names)
+        # os.walk does not enter these by itself; it could go round in circles.
+        reasons |= {name: "linked folder; give its own path" for name in names if Path(root, name).is_symlink()}
         for name, reason in reasons.items():
             skip(Path(root, name), reason)
         names[:] = [name for name in names if name not in reasons]  # os.walk does not enter the others
-        for path in (Path(root, name) for name in files if name.lower().endswith(PHOTO_EXTENSIONS)):
-            if path.name.startswith("."):
-                skip(path, "hidden file")
-            elif not path.exists():
-                skip(path, "broken link")
-            elif path.stat().st_size == 0:
-                skip(path, "empty file")
-            else:
+        for path in (Path(root, name) for name in files if not name.startswith("._")):
+            if (reason := _find_reason(path)) is None:
                 paths.append(path)
+            elif reason:
+                skip(path, reason)
     if not paths:
+        why = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3])
         raise ValueError(
-            f"No photo was found in {folder} ({len(skipped)} entries were skipped); "
+            f"No photo was found in {folder} ({len(skipped)} entries were skipped{': ' + why if why else ''}); "
             f"expected files ending in {', '.join(PHOTO_EXTENSIONS)}."
         )
     return sorted(paths, key=Path.as_posix), sorted(skipped, key=lambda entry: entry["file"])
+
+
+def _find_reason(path):
+    """Why a file is left out: a reason, "" for what nobody takes for a photo, None for a photo."""
+    name = path.name.lower()
+    if not name.endswith(PHOTO_EXTENSIONS):
+        if name.startswith(".") or name.endswith(NO_PHOTOS):
+            return ""
+        if name.endswith((".heic", ".heif")):
+            return "HEIC, which Pillow cannot read; save it as JPEG or PNG"
+        return f"its ending {path.suffix!r} is none of {', '.join(PHOTO_EXTENSIONS)}"
+    if name.startswith("."):
+        return "hidden file"
+    if not path.exists():
+        return "broken link"
+    return "empty file" if path.stat().st_size == 0 else None
 
 
 def sample_photos():
@@ -98,7 +123,7 @@ def prepare_photos(
     image_size=256,
     validation_share=0.1,
     test_share=0.1,
-    seed=0,
+    seed=SPLIT_SEED,
     limit=None,
     skipped=(),
     progress=True,
@@ -107,53 +132,60 @@ def prepare_photos(
 
     Photos that cannot be read, have a side under 64 pixels or repeat another one's pixels are skipped with
     the reason, which is appended to `skipped` (usually what find_photos skipped). `limit` takes that many
-    of the paths, drawn with `seed`. Records are in the order of their file names, relative to the folder
-    that holds all paths.
+    of the paths, drawn with `seed`; of two limits the smaller takes a part of what the larger takes. Records
+    are in the order of their file names, relative to the folder that holds all paths.
 
     No group straddles splits: near duplicates, mirrored ones too, and crops that a photos.csv (columns
     file, original) beside them traces to one original. Test is `test_share` of all photos, validation
     `validation_share` of the rest, as nearly as whole groups allow; from three groups on, no split asked
-    for is empty. Who is in which split depends on the photos' content and `seed` only, not on names, the
-    order of `paths` or threads.
+    for is empty. Who is in which split depends on the photos' files and `seed` only, not on image_size, names,
+    the order of `paths` or threads. Leave `seed` as it is, also where a training has another one: otherwise
+    photos that one notebook tests with may be photos that another one trained on.
 
     Raises ValueError for fewer than 3 usable photos and OSError where it cannot write.
     """
     check_size(image_size)
+    if isinstance(paths, (str, Path)):
+        raise ValueError(f"paths is {str(paths)!r}; expected a list of photos, such as find_photos({str(paths)!r})[0].")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit!r}; expected a number of photos from 1 up, or None for all of them.")
     for name, share in (("validation_share", validation_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise ValueError(f"{name} is {share!r}; expected a share from 0 to below 1, for example 0.1.")
     paths = sorted({Path(path) for path in paths}, key=Path.as_posix)
     names = _short_names(paths)
     if limit is not None and limit < len(paths):
-        drawn = np.random.default_rng(seed).permutation(len(paths))[: max(limit, 0)]
+        drawn = np.random.default_rng(seed).permutation(len(paths))[:limit]
         paths = [paths[i] for i in sorted(drawn)]
     folder, skipped = Path(output_folder), list(skipped)
-    part = folder / "photos.npy.part"
+    part = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        part = name_part(folder / "photos.npy")
         with part.open("wb") as file:
-            kept, hashes, thumbnails = _decode_photos(paths, names, file, image_size, skipped, progress)
+            kept, hashes, files, thumbnails = _decode_photos(paths, names, file, image_size, skipped, progress)
         if len(kept) < 3:
             why = ", ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:3]) or "none skipped"
             raise ValueError(f"{len(kept)} of {len(paths)} photos are usable ({why}); give at least 3 different ones.")
-        groups = group_photos(kept, hashes, np.stack(thumbnails))
+        groups = group_photos(kept, files, np.stack(thumbnails))
         splits = deal_groups(groups, validation_share, test_share, seed)
         records = [
-            {"file": names[path], "sha256": sha256, "group": group, "split": splits[group]}
-            for path, sha256, group in zip(kept, hashes, groups, strict=True)
+            {"file": names[path], "sha256": sha256, "file_sha256": file, "group": group, "split": splits[group]}
+            for path, sha256, file, group in zip(kept, hashes, files, groups, strict=True)
         ]
-        manifest = {"image_size": int(image_size), "seed": int(seed), "records": records, "skipped": skipped}
+        shares = {"validation_share": validation_share, "test_share": test_share}
+        manifest = {"image_size": int(image_size), "seed": int(seed), **shares, "records": records, "skipped": skipped}
         # The manifest says "complete": the old one goes before the array changes, the new one comes after.
         (folder / "manifest.json").unlink(missing_ok=True)
         os.replace(part, folder / "photos.npy")
-        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        # In ASCII: the name of a file from an old archive may hold bytes that are no UTF-8.
+        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1))
     except OSError as error:
         raise OSError(
             f"{folder} cannot be written ({error.strerror or error}); choose another output folder."
         ) from error
     finally:
-        if part.is_file():
-            part.unlink()
+        if part is not None:
+            part.unlink(missing_ok=True)
     return open_photos(folder)
 
 
@@ -200,7 +232,11 @@ def _hash_pixels(photo):
 
 
 def _decode_photos(paths, names, file, size, skipped, progress):
-    """Write the usable photos to `file` in .npy format; return their paths, hashes and 8x8 thumbnails."""
+    """Write the usable photos to `file` in .npy format.
+
+    Returns: lists with an entry a photo: its path, the hash of its pixels in this size, the hash of its file, and a
+    thumbnail of 8x8 pixels. The last two are what the splits go by, so they do not depend on `size`.
+    """
 
     def decode(path):
         try:
@@ -208,34 +244,41 @@ def _decode_photos(paths, names, file, size, skipped, progress):
             height, width = pixels.shape[:2]
             if min(height, width) < MIN_SIDE:
                 raise ValueError(f"{width}×{height} is smaller than {MIN_SIDE} px")
+            content = path.read_bytes()
         except (FileNotFoundError, ValueError) as error:
-            return None, str(error).rstrip("."), None
-        photo = np.rint(crop_and_resize(pixels, size) * 255).astype(np.uint8)
-        return photo, _hash_pixels(photo), cv2.resize(photo, (8, 8), interpolation=cv2.INTER_AREA)
+            return str(error).rstrip("."), None
+        photo, small = (np.rint(crop_and_resize(pixels, side) * 255).astype(np.uint8) for side in (size, MIN_SIDE))
+        thumbnail = cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)
+        same = str(pixels.shape), hashlib.blake2b(np.ascontiguousarray(pixels)).digest()
+        return None, (photo, _hash_pixels(photo), hashlib.sha256(content).hexdigest(), thumbnail, same)
 
     def write_header(count):  # numpy leaves room in it for a count that grows
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         return file.tell()
 
-    kept, thumbnails, start = {}, [], write_header(0)
+    places, kept, hashes, files, thumbnails, start = {}, [], [], [], [], write_header(0)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(paths), unit="photo", disable=not progress) as bar,
     ):
         for first in range(0, len(paths), 64):
             some = paths[first : first + 64]  # a few at a time: threads far ahead of the disk would fill the memory
-            for path, (photo, answer, thumbnail) in zip(some, pool.map(decode, some), strict=True):
+            for path, (reason, decoded) in zip(some, pool.map(decode, some), strict=True):
                 bar.update()
-                if photo is None:
-                    skipped.append({"file": names[path], "reason": answer})
-                elif answer in kept:
-                    skipped.append({"file": names[path], "reason": f"same pixels as {names[kept[answer]]}"})
-                else:
-                    kept[answer] = path
-                    thumbnails.append(thumbnail)
-                    file.write(photo.tobytes())
+                if reason is not None:
+                    skipped.append({"file": names[path], "reason": reason})
+                    continue
+                photo, sha256, file_sha256, thumbnail, same = decoded
+                place = places.setdefault(same, len(kept))
+                if place < len(kept):
+                    skipped.append({"file": names[path], "reason": f"same pixels as {names[kept[place]]}"})
+                    files[place] = min(files[place], file_sha256)  # whichever of the two is kept
+                    continue
+                file.write(photo.tobytes())
+                for column, value in ((kept, path), (hashes, sha256), (files, file_sha256), (thumbnails, thumbnail)):
+                    column.append(value)
     file.seek(0)
     if write_header(len(kept)) != start:
         raise RuntimeError("numpy changed the length of the .npy header; report this with numpy's version.")
-    return list(kept.values()), list(kept), thumbnails
+    return kept, hashes, files, thumbnails

@@ -11,9 +11,20 @@ import numpy as np
 # choice, a 64-bit difference hash within 3 bits, missed 2 % of the copies and paired 200 different photos.)
 NEAR_DUPLICATE = 8.0
 
+# One split for every notebook and every training, whatever their own seeds: see `prepare_photos`.
+SPLIT_SEED = 0
+
 
 def group_photos(paths, hashes, thumbnails):
-    """Name each photo's group after the smallest hash in it; chains of near duplicates are one group."""
+    """Name each photo's group after the smallest hash in it; chains of near duplicates are one group.
+
+    Args:
+        paths: of the photos.
+        hashes: a text a photo, the same in whatever size the photos are prepared.
+        thumbnails: uint8 (N, 8, 8, 3), from one fixed size, too.
+
+    Returns: list of str, a group's name for each photo.
+    """
     first, second = [], []  # pairs of photos that belong together
     originals, seen = _read_originals(paths), {}
     for i, path in enumerate(paths):
@@ -47,7 +58,10 @@ def group_photos(paths, hashes, thumbnails):
 
 
 def deal_groups(groups, validation_share, test_share, seed):
-    """Map each group to its split, in an order drawn from `seed` and the groups' content.
+    """Map each group to its split, in an order drawn from `seed` and the groups' names.
+
+    Test comes first in that order, then validation, then training: where some photos are added or left out, a
+    test photo may become a validation photo, but hardly a training photo.
 
     A group that would overshoot the share is passed over; at the end the smallest one left is added if that
     brings the split nearer to its share or if the split is still empty.

@@ -5,10 +5,12 @@ Needs the extra `fast`: ONNX Runtime and tf2onnx for .onnx, ai-edge-litert to ru
 
 import importlib
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 
+from ..files import replacing
 from ..quiet import keras, silence_stderr
 
 EXPORT_ENDINGS = {".onnx": "onnx", ".tflite": "litert"}
@@ -45,14 +47,8 @@ def export_generator(generator, path, image_size=256, quantize=False):
         import tensorflow
 
         options["optimizations"] = [tensorflow.lite.Optimize.DEFAULT]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part_{path.name}")
-    try:
-        with silence_stderr():  # the converters' C++ code reports every step
-            generator.export(part, format=EXPORT_ENDINGS[path.suffix], verbose=False, **options)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, silence_stderr():  # the converters' C++ code reports every step
+        generator.export(part, format=EXPORT_ENDINGS[path.suffix], verbose=False, **options)
     return path
 
 
@@ -63,7 +59,7 @@ def open_exported(path):
     """
     path = Path(path)
     try:
-        return (_open_onnx if path.suffix == ".onnx" else _open_litert)(path)
+        return (_open_onnx if path.suffix.lower() == ".onnx" else _open_litert)(path)
     except ImportError:
         raise
     except Exception as error:  # a damaged file raises whatever its reader stumbles on
@@ -72,16 +68,20 @@ def open_exported(path):
 
 
 class ExportedGenerator:
-    """A function from one (1, S, S, 4) array to (1, S, S, 3), with what the project uses of a Keras model."""
+    """A function from one (1, S, S, 4) array to (1, S, S, 3), with what the project uses of a Keras model.
+
+    Several threads may call it; they take turns, because a LiteRT interpreter holds one picture at a time.
+    """
 
     def __init__(self, run, input_shape, output_shape):
-        self._run = run
+        self._run, self._turn = run, threading.Lock()
         self.input_shape = (None, *input_shape[1:])
         self.output_shape = (None, *output_shape[1:])
 
     def __call__(self, inputs, training=False):
         """float32 (B, S, S, 4) → (B, S, S, 3), one picture at a time; `training` is there for Keras's sake."""
-        return np.concatenate([self._run(picture[np.newaxis]) for picture in np.asarray(inputs, np.float32)])
+        with self._turn:
+            return np.concatenate([self._run(picture[np.newaxis]) for picture in np.asarray(inputs, np.float32)])
 
     predict_on_batch = __call__
 

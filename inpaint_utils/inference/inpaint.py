@@ -1,5 +1,9 @@
 """Use a trained generator: load it, build its input, inpaint a photo."""
 
+import json
+import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -15,6 +19,7 @@ from .tiling import plan_windows
 
 SIDE_MARGIN = 16  # pixels; a hole nearer to a side than this gets room beyond it
 LARGEST_SIDE = 512  # pixels a generator of no fixed size sees at once: twice what it was trained with
+BEYOND = 0.01  # of the value range: how far an answer may miss [0, 1], as one of 8-bit weights may
 GENERATOR_FILE = "inpainting_generator_best.keras"
 
 
@@ -23,42 +28,102 @@ def load_generator(path=None):
 
     Args:
         path: a `.keras` file, or one that `export_generator` wrote (`.onnx`, `.tflite`); None for the `.keras` file
-            that ships with the project, looked for in `models/` beside the package, in `models/` below the working
-            folder, and under `/kaggle/input`.
+            that ships with the project, looked for in `models/` beside the package, in the installed package, in
+            `models/` below the working folder, and under `/kaggle/input`.
 
     Returns: a `keras.Model`, or what `open_exported` returns: (B, H, W, 4) → (B, H, W, 3), all in [0, 1].
-    Raises: FileNotFoundError if there is none, ValueError if the file is not a generator, ImportError if the
-        extra `fast`, which runs an exported one, is not installed.
+    Raises: FileNotFoundError if there is none, ValueError if the file is not a generator or answers one picture of
+        noise with values outside [0, 1], ImportError if the extra `fast`, which runs an exported one, is not installed.
     """
-    path = find_generator() if path is None else Path(path)
+    ships = path is None
+    path = find_generator() if ships else Path(path)
     if path is None or not path.is_file():
         raise FileNotFoundError(
             f"There is no generator at {str(path or 'models/' + GENERATOR_FILE)!r}: pass the path of a .keras file "
             "that notebook 02 or 03 wrote, or get the project's models/ folder."
         )
-    generator = open_exported(path) if path.suffix in EXPORT_ENDINGS else _open_keras(path)
-    if generator.input_shape[-1] != 4 or generator.output_shape[-1] != 3:
-        raise ValueError(
-            f"{str(path)!r} maps {generator.input_shape} to {generator.output_shape}, expected a generator from 4 "
-            "channels (RGB and edges) to 3: is it a discriminator?"
-        )
+    generator = open_exported(path) if path.suffix.lower() in EXPORT_ENDINGS else _open_keras(path)
+    _check_shapes(generator, path)
+    if not ships:
+        _check_answer(generator, path)
     return generator
 
 
 def _open_keras(path):
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{str(path)!r} is a Git LFS pointer in place of the file: run git lfs pull, or get it again.")
+    if not start.startswith(b"\x89HDF") and not zipfile.is_zipfile(path):
+        what = "cut off" if start.startswith(b"PK") else "no .keras file"
+        raise ValueError(f"{str(path)!r} is {what}: get it again, or train a generator with notebook 02.")
     try:
-        return keras.models.load_model(path, compile=False)
+        if path.suffix in (".keras", ".h5", ".hdf5"):
+            return keras.models.load_model(path, compile=False)
+        with tempfile.TemporaryDirectory() as folder:  # Keras goes by the ending
+            named = Path(folder, "generator.h5" if start.startswith(b"\x89HDF") else "generator.keras")
+            shutil.copy(path, named)
+            return keras.models.load_model(named, compile=False)
     except Exception as error:  # a damaged file raises whatever its reader stumbles on
-        reason = str(error).split("\n")[0]
+        version, reason = _read_version(path), str(error).split("\n")[0]
+        cause = f"Keras {version} wrote it" if version not in (None, keras.__version__) else reason[:120]
         raise ValueError(
-            f"{str(path)!r} is not a generator that Keras {keras.__version__} can open ({reason}): get it again, "
+            f"{str(path)!r} is not a generator that Keras {keras.__version__} can open ({cause}): get it again, "
             "or train one with notebook 02."
         ) from error
 
 
+def _read_version(path):
+    """The version of Keras that wrote a `.keras` file, or None."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return str(json.loads(file.read("metadata.json"))["keras_version"])[:20]
+    except Exception:  # what is asked for only to explain an error must not raise another one
+        return None
+
+
+def _check_shapes(generator, path):
+    takes, gives = generator.input_shape, generator.output_shape
+    if not all(isinstance(shape, tuple) and len(shape) == 4 for shape in (takes, gives)):
+        raise ValueError(f"{str(path)!r} maps {takes} to {gives}, expected one picture with 4 channels to one with 3.")
+    if takes[-1] != 4 or gives[-1] != 3:
+        raise ValueError(
+            f"{str(path)!r} maps {takes} to {gives}, expected a generator from 4 channels (RGB and edges) to 3: is "
+            "it a discriminator?"
+        )
+    if takes[1] != takes[2]:
+        raise ValueError(f"{str(path)!r} takes pictures of {takes[1:3]}, expected square ones or any size: (S, S, 4).")
+
+
+def _check_answer(generator, path):
+    """Fill one picture of noise, dark above and bright below; ValueError if the answer is no picture in [0, 1]."""
+    side = generator.input_shape[1] or SIZE_MULTIPLE
+    probe = np.random.default_rng(0).random((1, side, side, 4), np.float32) / 2
+    probe[..., :3] += np.linspace(0, 0.5, side, dtype=np.float32)[:, np.newaxis, np.newaxis]
+    probe[..., 3] = 0
+    probe[:, side // 4 : side // 2, side // 4 : side // 2] = (0, 0, 0, 0.5)
+    try:
+        answer = np.asarray(keras.ops.convert_to_numpy(generator(probe, training=False)), np.float32)
+    except Exception as error:  # whatever its layers stumble on
+        reason = str(error).split("\n")[0][:120]
+        raise ValueError(f"{str(path)!r} cannot fill a picture of {side}×{side} pixels ({reason}).") from error
+    if answer.shape != (1, side, side, 3):
+        raise ValueError(
+            f"{str(path)!r} answers a picture of {side}×{side} pixels with the shape {answer.shape}, expected "
+            f"(1, {side}, {side}, 3)."
+        )
+    low, high = float(answer.min()), float(answer.max())
+    if not (low >= -BEYOND and high <= 1 + BEYOND):  # this way round NaN is refused, too
+        raise ValueError(
+            f"{str(path)!r} answers with values from {low:.2f} to {high:.2f}, expected 0 to 1: if it ends with a tanh, "
+            "add keras.layers.Rescaling(0.5, 0.5), and save it again."
+        )
+
+
 def find_generator():
     """Path of the generator that ships with the project, or None."""
-    folders = [Path(__file__).parents[2] / "models", Path("models"), Path("../models")]
+    here = Path(__file__)
+    folders = [here.parents[2] / "models", here.parents[1] / "models", Path("models"), Path("../models")]
     found = [folder / GENERATOR_FILE for folder in folders if (folder / GENERATOR_FILE).is_file()]
     if not found and INPUT_FOLDER.is_dir():
         found = sorted(INPUT_FOLDER.rglob(GENERATOR_FILE))

@@ -1,78 +1,189 @@
 """Callbacks beside Keras's own: watch a training, keep its best networks, end it in time."""
 
+import contextlib
+import io
 import math
+import os
+import re
+import shutil
+import sys
 import time
 from pathlib import Path
 
 import keras
+from tqdm import tqdm
 
-from ..figures import draw_training, save_figure, show_live
+from ..figures import draw_training, is_notebook, save_figure, show_live
 from ..files import format_csv, save_model, write_atomically
-from ..host import find_process
+from ..host import find_process, is_interactive
+
+BEST_BY = "val_hole_l1"  # the measure that every choice goes by: best epoch, early stop, lower learning rates
+EPOCHS_SHOWN = 20  # lines below each other in a notebook; history.csv has them all
 
 
 class TrainingMonitor(keras.callbacks.Callback):
-    """After every epoch: one printed line, `history.csv`, and `training.png` with curves and sample pictures.
+    """Show how a training goes: a progress bar, one line an epoch, and a picture that is refreshed.
 
-    In a notebook the picture is shown below the cell and refreshed. `rows` holds the history, one dict an
-    epoch, also of the epochs before a resume (`fit`'s own History starts anew).
+    In a notebook, the bar and the lines are one text that is replaced, and the picture below them is another. In a
+    terminal the bar is the last line. Where nobody watches (`is_interactive`), there is one printed line an epoch. Call
+    `fit` with `verbose=0`: Keras's own bar would report the same numbers a second time.
+
+    After every epoch `history.csv` and `training.png` (curves and sample pictures) are written. A history of an earlier
+    training in the folder is kept under a number, as `history.1.csv`.
 
     Args:
-        folder: where `history.csv` and `training.png` are written.
+        folder: where the two files are written.
         samples: a dict batch as `PhotoBatches` yields it; its first four pictures are followed.
+        monitor: the measure to show, a key of the history.
+
+    Attributes:
+        rows: the history, one dict an epoch, also of the epochs before a resume (`fit`'s own History starts anew).
     """
 
-    def __init__(self, folder, samples):
+    def __init__(self, folder, samples, monitor=BEST_BY):
         super().__init__()
         self.folder, self.samples = Path(folder), {name: part[:4] for name, part in samples.items()}
-        self.rows, self.display = [], None
+        self.monitor, self.rows, self.bar = monitor, [], None
 
     def on_train_begin(self, logs=None):
         check_writable(self.folder)
+        if self.bar is not None:
+            self.bar.close()  # of a training that was interrupted
+        self.bar = self.text = self.picture = None
+        self.watched = find_process()[0] == 0 and is_interactive()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
+        self.started, self.rows = time.perf_counter(), self.rows[:epoch]
+        if self.watched and self.bar is None:
+            self.bar = self._start_bar(epoch)
+        if self.bar is not None:
+            self.bar.set_description_str(f"epoch {epoch + 1}/{self.params['epochs']}")
+            self.steps_before = self.bar.n
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.bar is None:
+            return
+        if time.perf_counter() - self.drawn > self.bar.mininterval:
+            self.drawn = time.perf_counter()
+            self.bar.set_postfix_str("  ".join(_describe_losses(self.model, logs or {})), refresh=False)
+        self.bar.update(self.steps_before + batch + 1 - self.bar.n)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row.pop("val_duty", None)  # nothing trains while validating
         row["seconds"] = round(time.perf_counter() - self.started, 2)
-        self.rows = [*self.rows[:epoch], row]
-        print(describe_epoch(row, self.params["epochs"]), flush=True)
+        self.rows = [*self.rows, row]
+        self._show_epoch()
+        if epoch == 0:
+            write_or_report(set_aside, self.folder, ("history.csv", "training.png"))
         write_or_report(write_atomically, self.folder / "history.csv", format_csv(self.rows))
         if find_process()[1] > 1:
             return  # JAX would want every process to draw, each a share of the pictures
         figure = draw_training(self.rows, self.samples, self.model)
         write_or_report(save_figure, figure, self.folder / "training.png")
-        self.display = show_live(figure, self.display)
+        self.picture = show_live(figure, self.picture)
+
+    def on_train_end(self, logs=None):
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+            self._show_text("")
+
+    def _start_bar(self, epoch):
+        steps = self.params.get("steps")
+        settings = dict(
+            total=steps and steps * self.params["epochs"],
+            initial=steps * epoch if steps else 0,
+            bar_format="{desc} |{bar:16}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}",
+            mininterval=0.5,
+        )
+        self.drawn = 0.0
+        if is_notebook():
+            return _TextBar(self._show_text, **settings)
+        if sys.stderr is not None and sys.stderr.isatty():
+            return tqdm(leave=False, dynamic_ncols=True, **settings)
+        return None
+
+    def _show_epoch(self):
+        if isinstance(self.bar, _TextBar):
+            self._show_text(str(self.bar))
+            return
+        with tqdm.external_write_mode() if self.bar is not None else contextlib.nullcontext():
+            print(describe_epoch(self.rows[-1], self.params["epochs"], self.model, self.monitor), flush=True)
+
+    def _show_text(self, bar):
+        """In a notebook: one line for each epoch so far, and the bar, in place of what was shown before."""
+        if not is_notebook():
+            return
+        lines = [describe_epoch(row, self.params["epochs"], self.model, self.monitor) for row in self.rows]
+        if len(lines) > EPOCHS_SHOWN:
+            lines[:-EPOCHS_SHOWN] = [f"({len(lines) - EPOCHS_SHOWN} earlier epochs are in history.csv)"]
+        self.text = show_live("\n".join([*lines, *([bar] if bar else [])]), self.text)
 
 
-def describe_epoch(row, epochs):
-    """One line of a training log, for people."""
-    parts = [f"epoch {row['epoch']:>3}/{epochs}", f"generator {row['generator_loss']:.3f}"]
-    parts += [f"discriminator {row['discriminator_loss']:.3f}", f"trained on {row['duty']:.0%} of steps"]
-    if "val_hole_l1" in row:
-        parts.append(f"validation hole L1 {row['val_hole_l1']:.4f}")
-    return "  ".join([*parts, f"{row['seconds']:.0f} s"])
+class _TextBar(tqdm):
+    """tqdm's bar as a text for a function that shows it, instead of characters on a stream."""
+
+    monitor_interval = 0  # no thread that redraws: a notebook would not know whose output that is
+
+    def __init__(self, show, **settings):
+        self.show = show
+        super().__init__(file=io.StringIO(), gui=True, ascii=False, **settings)
+
+    def display(self, *args, **kwargs):
+        self.show(str(self))
+
+
+def describe_epoch(row, epochs, gan=None, monitor=BEST_BY):
+    """One line of a training log, for people.
+
+    Args:
+        row: the epoch's measures.
+        epochs: of the whole training.
+        gan: the `InpaintingGAN`, to leave out what is switched off in it.
+        monitor: the measure of the validation photos to name.
+    """
+    parts = [f"epoch {row['epoch']:>3}/{epochs}", *_describe_losses(gan, row)]
+    if monitor in row:
+        name = monitor.replace("val_", "validation ").replace("_", " ").replace("l1", "L1")
+        parts.append(f"{name} {row[monitor]:.4f}")
+    return "  ".join([*parts, f"{row['seconds']:4.0f} s"])
+
+
+def _describe_losses(gan, measures):
+    """At most three numbers: the generator's loss, and where there is a discriminator its loss and duty cycle."""
+    parts = [f"generator {float(measures['generator_loss']):6.3f}"] if "generator_loss" in measures else []
+    if getattr(gan, "discriminator", True) is None:
+        return parts
+    if "discriminator_loss" in measures:
+        parts.append(f"discriminator {float(measures['discriminator_loss']):.3f}")
+    if "duty" in measures:
+        parts.append(f"trained on {float(measures['duty']):4.0%} of steps")
+    return parts
 
 
 class SaveBest(keras.callbacks.Callback):
     """Keep the networks of the best epoch so far: `generator_best.keras` and `discriminator_best.keras`.
 
     Each file is replaced in one piece, opens with plain `keras.models.load_model(path, compile=False)`, and an
-    epoch whose measure is not a number never replaces it.
+    epoch whose measure is not a number never replaces it. Networks that an earlier training left in the folder are
+    kept under a number, as `generator_best.1.keras`. A GAN without a discriminator leaves no discriminator file.
 
     Args:
         folder: where the two files are written.
         monitor: the measure to make small, a key of the history.
+
+    Attributes:
+        best, best_epoch: the smallest measure so far and its epoch, counted from 1; None before the first.
     """
 
-    def __init__(self, folder, monitor="val_hole_l1"):
+    def __init__(self, folder, monitor=BEST_BY):
         super().__init__()
         self.folder, self.monitor, self.best, self.best_epoch = Path(folder), monitor, None, None
 
     def on_train_begin(self, logs=None):
         self.best = self.best_epoch = None
+        self.looked = False
         check_writable(self.folder)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -84,10 +195,14 @@ class SaveBest(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         if not math.isfinite(value) or (self.best is not None and value >= self.best):
             return
-        saved = [
-            write_or_report(save_model, self.model.generator, self.folder / "generator_best.keras"),
-            write_or_report(save_model, self.model.discriminator, self.folder / "discriminator_best.keras"),
-        ]
+        generator, discriminator = (self.folder / f"{name}_best.keras" for name in ("generator", "discriminator"))
+        if self.best is None and not self.looked:
+            self.looked = write_or_report(set_aside, self.folder, (generator.name, discriminator.name), True)
+        saved = [write_or_report(save_model, self.model.generator, generator)]
+        if self.model.discriminator is not None:
+            saved.append(write_or_report(save_model, self.model.discriminator, discriminator))
+        elif find_process()[0] == 0:
+            discriminator.unlink(missing_ok=True)  # of an earlier training, and set aside: it is not this generator's
         if all(saved):
             self.best, self.best_epoch = value, epoch + 1
 
@@ -105,10 +220,13 @@ def plan_learning_rate(decay, start, epochs, patience=2, **watched):
     Args:
         decay: "plateau" halves the rate after `patience` epochs without improvement; "cosine" lowers it epoch by epoch
             from `start` towards zero (Loshchilov and Hutter 2016, arXiv 1608.03983, without restarts).
-        start: the generator's rate in the first epoch. epochs: int, of the whole training.
+        start: the generator's rate in the first epoch.
+        epochs: int, of the whole training.
+        patience: int, epochs.
         watched: monitor and mode of `keras.callbacks.ReduceLROnPlateau`.
 
-    Raises: ValueError for another decay.
+    Raises:
+        ValueError: for another decay.
     """
     if decay == "plateau":
         return keras.callbacks.ReduceLROnPlateau(patience=patience, factor=0.5, **watched)
@@ -149,6 +267,38 @@ class TimeBudget(keras.callbacks.Callback):
                 "Run again to continue."
             )
             self.model.stop_training = True
+
+
+def set_aside(folder, names, say=False):
+    """Keep files of an earlier training under a number (`history.1.csv`), so that new ones can take their names.
+
+    The old names stay until new files replace them, so that a reader always finds one.
+
+    Args:
+        folder: Path.
+        names: of the files, those of one training; a file that is not there is no error.
+        say: print what was kept.
+    """
+    old = [folder / name for name in names if (folder / name).is_file()]
+    if not old:
+        return
+    # The networks and the history of one training get the same number, whichever of them comes first.
+    numbered = re.compile(r"(?:generator_best|discriminator_best|history|training)\.(\d+)\.\w+")
+    number = max((int(found[1]) for found in map(numbered.fullmatch, os.listdir(folder)) if found), default=1)
+    if any(_numbered(folder / name, number).exists() for name in names):
+        number += 1
+    for path in old:
+        try:
+            os.link(path, _numbered(path, number))
+        except OSError:  # a disk without hard links
+            shutil.copy2(path, _numbered(path, number))
+    if say:
+        kept = " and ".join(_numbered(path, number).name for path in old)
+        print(f"The networks of an earlier training stay as {kept}.", flush=True)
+
+
+def _numbered(path, number):
+    return path.with_suffix(f".{number}{path.suffix}")
 
 
 def write_or_report(write, *args):

@@ -1,19 +1,24 @@
 """Resume a training that was killed, from one file and to the last bit."""
 
+import hashlib
+import inspect
 import io
 import json
 import math
+import weakref
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from ..files import write_atomically
-from ..host import find_process
-from .callbacks import check_writable, write_or_report
+from .callbacks import SaveBest, check_writable, write_or_report
 
 # What the callbacks count, and which weights SwapEMAWeights left in the model: all that a resumed training needs.
 COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
+NOT_SETTINGS = ("name", "workers", "share")  # change nothing that is learned
+_STARTS = weakref.WeakKeyDictionary()  # how each optimizer was set, and what weights each network had, before training
 
 
 class Resume(keras.callbacks.Callback):
@@ -22,47 +27,52 @@ class Resume(keras.callbacks.Callback):
     After every epoch all state goes into one file, `resume.npz`, replaced in one piece: the weights of both
     networks, the optimizer's moments and rate, the throttle's counter, dropout's random state, the history and
     what the other callbacks counted. (Stock `BackupAndRestore` writes weights and epoch as two files and forgets
-    callbacks and random state, so a kill between the two writes resumes wrongly.) The file goes once training
-    is complete.
+    callbacks and random state, so a kill between the two writes resumes wrongly.)
+
+    The file stays when training is complete. Started again with the same `epochs`, a complete training says so and
+    nothing is trained; with more epochs, or more patience after an early stop, it goes on.
+
+    A setting that changed in the meantime is never ignored. Loss weights, the throttle and the optimizer's settings,
+    such as a lower learning rate, are taken from the next epoch on, and printed. Anything else (other photos, masks,
+    networks or starting weights) makes it another training: refused while the earlier one is unfinished, begun anew
+    once that is complete. All of it is read from the model, its optimizer and the batches: every argument of their
+    constructors that is a number, a word or a pair of them.
 
     Args:
         folder: where `resume.npz` is kept.
         batches: the training `PhotoBatches`, told which epoch comes next.
         callbacks: the callbacks whose counters are kept; put this one after them in `fit`'s list.
-        settings: dict of JSON values; a backup made with other settings is refused.
+        settings: dict of JSON values that also must not change.
+        validation: the validation `PhotoBatches`, which must not change either.
 
-    Raises: ValueError in `fit` if the backup was made with other settings.
+    Raises:
+        ValueError: in `fit`, if the file is of an unfinished training with other settings, or damaged.
     """
 
-    def __init__(self, folder, batches, callbacks=(), settings=None):
+    def __init__(self, folder, batches, callbacks=(), settings=None, validation=None):
         super().__init__()
-        self.path, self.batches = Path(folder) / "resume.npz", batches
+        self.path, self.batches, self.validation = Path(folder) / "resume.npz", batches, validation
         self.callbacks, self.settings = list(callbacks), settings or {}
-        self.complete = False
 
     def on_train_begin(self, logs=None):
-        self.complete = False
         check_writable(self.path.parent)
-        if not self.path.is_file():
-            return
-        with np.load(self.path, allow_pickle=False) as backup:
-            state = json.loads(str(backup["state"]))
-            self._check_settings(state["settings"])
-            variables = self._variables()
-            if [backup[f"variable_{index}"].shape for index in range(state["variables"])] != [
-                tuple(variable.shape) for variable in variables
-            ]:
-                raise ValueError(
-                    f"{str(self.path)!r} was made with other networks: build the same ones to continue that training, "
-                    "or delete the file to start a new one."
-                )
-            for index, variable in enumerate(variables):
-                variable.assign(backup[f"variable_{index}"])
-        self.complete = state["complete"]  # killed after its last epoch: nothing is left to do but to tidy up
-        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
-            vars(callback).update(kept)
-        self.model._initial_epoch = self.params["epochs"] if state["complete"] else state["epoch"]
-        print(f"Continuing after epoch {state['epoch']} of an earlier run ({self.path.name}).", flush=True)
+        self.model._initial_epoch = None  # of a training that was interrupted
+        optimizer = self.model.optimizer
+        if not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        self.training = self._describe()
+        state = self._load() if self.path.is_file() else None
+        if state is not None:
+            self._continue(state)
+        elif steps := int(optimizer.iterations):
+            if keras.backend.backend() == "jax":  # an interrupted `fit` leaves averages and weights in one array
+                for variable in optimizer.variables:
+                    variable.assign(keras.ops.copy(variable))
+            print(
+                f"These networks have already made {_count(steps, 'training step')} and go on from there, as no epoch "
+                "of theirs was kept; for a fresh start, build them again first.",
+                flush=True,
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.start_epoch(epoch)
@@ -70,7 +80,6 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             return  # the last good epoch stays
-        self.complete = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
         kept = [
             {name: _to_plain(value) for name, value in vars(callback).items() if name in COUNTERS}
             for callback in self.callbacks
@@ -80,7 +89,12 @@ class Resume(keras.callbacks.Callback):
             for index, variable in enumerate(self._variables())
         }
         state = dict(
-            epoch=epoch + 1, complete=self.complete, callbacks=kept, settings=self.settings, variables=len(arrays)
+            epoch=epoch + 1,
+            epochs=self.params["epochs"],
+            complete=bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"],
+            callbacks=kept,
+            variables=len(arrays),
+            training=self.training,
         )
         buffer = io.BytesIO()
         np.savez(buffer, state=json.dumps(state), **arrays)
@@ -88,23 +102,200 @@ class Resume(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None
-        if self.complete and find_process()[0] == 0:
-            self.path.unlink(missing_ok=True)
+
+    def _load(self):
+        """Put the file's numbers into the variables; returns its state, or None if it is of another training."""
+        try:
+            with np.load(self.path, allow_pickle=False) as backup:
+                state = json.loads(str(backup["state"]))
+                difference = self._find_difference(state)
+                if difference and state["complete"]:
+                    print(
+                        f"The training in {self.path.parent.name}/ is complete and had {difference[0]}: "
+                        "a new one starts, and keeps its networks.",
+                        flush=True,
+                    )
+                    return None
+                if difference:
+                    raise ValueError(
+                        f"{str(self.path)!r} was made with {difference[0]}: {difference[1]} to continue that training, "
+                        "or delete the file to start a new one."
+                    )
+                variables = self._variables()
+                arrays = [backup[f"variable_{index}"] for index in range(state["variables"])]
+        except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{str(self.path)!r} is damaged ({error}): delete the file to start a new training."
+            ) from error
+        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+            raise ValueError(
+                f"{str(self.path)!r} was made with other networks: build the same ones to continue that training, "
+                "or delete the file to start a new one."
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
+            vars(callback).update(kept)
+        return state
+
+    def _continue(self, state):
+        """Say and settle where the training goes on, and what has changed."""
+        done, planned, epochs = state["epoch"], state.get("epochs", self.params["epochs"]), self.params["epochs"]
+        before, now = state.get("training", {}).get("taken", {}), self.training["taken"]
+        changed = [name for name in now if name in before and now[name] != before[name]]
+        stopper = next((c for c in self.callbacks if isinstance(c, keras.callbacks.EarlyStopping)), None)
+        stopped_early = stopper is not None and done < planned
+        if stopped_early and state["complete"] and epochs > planned:
+            stopper.wait = 0  # who asks for more epochs does not want none
+        if state["complete"] and epochs <= planned and not (stopped_early and stopper.wait < stopper.patience):
+            best = next((f", best {c.best_epoch}" for c in self.callbacks if isinstance(c, SaveBest)), "")
+            more = "epochs or patience" if stopped_early else "epochs"
+            idle = f" Until then the changed {' and '.join(changed)} has no effect." if changed else ""
+            print(
+                f"This training is complete ({_count(done, 'epoch')}{best}): raise {more} to train on, or delete "
+                f"{self.path.name} to start a new one.{idle}",
+                flush=True,
+            )
+            self.model._initial_epoch = max(done, epochs)
+            return
+        self.model._initial_epoch = done
+        if done >= epochs:
+            print(f"epochs is {epochs}, but {done} are trained already: raise it to train on.", flush=True)
+            return
+        print(f"Continuing after epoch {done} of an earlier run ({self.path.name}).", flush=True)
+        for name in changed:
+            print(f"{name} was {before[name]} and is {now[name]} from here on.", flush=True)
+            if name == "learning_rate" and not isinstance(now[name], dict):
+                _innermost(self.model.optimizer).learning_rate = now[name]
 
     def _variables(self):
-        optimizer = self.model.optimizer
-        if not optimizer.built:
-            optimizer.build(self.model.trainable_variables)
-        return [*self.model.variables, *optimizer.variables]
+        return [*self.model.variables, *self.model.optimizer.variables]
 
-    def _check_settings(self, kept):
-        ours = json.loads(json.dumps(self.settings))
-        for name in sorted({*ours, *kept}):
-            if ours.get(name) != kept.get(name):
-                raise ValueError(
-                    f"{str(self.path)!r} was made with {name} = {kept.get(name)!r}, but it is now {ours.get(name)!r}: "
-                    "set it back to continue that training, or delete the file to start a new one."
+    def _describe(self):
+        """What makes this training this one, as JSON values: what must not change, and what may."""
+        remember_start(self.model)
+        optimizer = dict(_STARTS[self.model.optimizer])
+        fixed = {
+            "precision": self.model.dtype_policy.name,
+            "use_ema": optimizer.pop("use_ema", False),
+            "callbacks": [
+                f"{type(callback).__name__} {getattr(callback, 'monitor', '')}".strip() for callback in self.callbacks
+            ],
+            **read_settings(self.batches),
+        }
+        hashes = {"training photos": _hash_photos(self.batches)}
+        if self.validation is not None:
+            fixed |= {f"validation {name}": value for name, value in read_settings(self.validation).items()}
+            hashes["validation photos"] = _hash_photos(self.validation)
+        start = []
+        for name in ("generator", "discriminator"):
+            network = getattr(self.model, name, None)
+            hashes[name] = network and _hash_network(network)
+            start += _STARTS[network] if network is not None else []
+        taken = {**read_settings(self.model), **optimizer}
+        return json.loads(json.dumps(dict(fixed={**fixed, **self.settings}, taken=taken, hashes=hashes, start=start)))
+
+    def _find_difference(self, state):
+        """What makes the state that of another training, and what to do about it, in words; None for the same."""
+        ours = self.training
+        old = "training" not in state  # written by an earlier version: it kept only what its notebook named
+        kept = {"fixed": state["settings"], "hashes": {}, "start": None} if old else state["training"]
+        names = kept["fixed"].keys() & ours["fixed"].keys() if old else kept["fixed"].keys() | ours["fixed"].keys()
+        for name in sorted(names):
+            before, now = kept["fixed"].get(name), ours["fixed"].get(name)
+            if before != now:
+                return f"{name} = {before!r}, but it is now {now!r}", "set it back"
+        for name in kept["hashes"]:
+            if kept["hashes"][name] != ours["hashes"].get(name):
+                return (
+                    (f"other {name}", "go back to them") if "photos" in name else (f"another {name}", "go back to it")
                 )
+        start = kept["start"]
+        if start is not None and not (
+            len(start) == len(ours["start"]) and np.allclose(start, ours["start"], rtol=1e-3, atol=1e-6)
+        ):
+            return "other starting weights", "go back to them"
+        if len(state["callbacks"]) != len(self.callbacks):
+            return (
+                f"{len(state['callbacks'])} callbacks that count, but there are now {len(self.callbacks)}",
+                "pass those",
+            )
+        return None
+
+
+def remember_start(model):
+    """Note, before a training starts, how the optimizer is set and what weights the networks have.
+
+    Training changes both. Called again, it keeps what it noted first.
+
+    Args:
+        model: a compiled `InpaintingGAN`.
+
+    Returns: dict, the optimizer's settings, such as "learning_rate".
+    """
+    optimizer = model.optimizer
+    if optimizer not in _STARTS or (optimizer.built and int(optimizer.iterations) == 0):
+        inner = _innermost(optimizer)
+        config = {name: value for name, value in inner.get_config().items() if name not in NOT_SETTINGS}
+        _STARTS[optimizer] = {
+            name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in config.items()
+        }
+    for network in (getattr(model, "generator", None), getattr(model, "discriminator", None)):
+        if network is not None and network not in _STARTS:
+            # Two values of each variable: enough to tell other networks by, and devices round the last digits anew.
+            values = [keras.ops.convert_to_numpy(variable).ravel()[:2] for variable in network.trainable_variables]
+            _STARTS[network] = [float(f"{value:.6g}") for pair in values for value in pair]
+    return _STARTS[optimizer]
+
+
+def read_settings(thing):
+    """The arguments of a thing's constructor that are numbers, words or pairs of them, as the thing kept them."""
+    plain = (bool, int, float, str)
+    settings = {}
+    for name in inspect.signature(type(thing).__init__).parameters:
+        value = getattr(thing, name, None)
+        value = value.item() if isinstance(value, np.generic) else value
+        values = value if isinstance(value, (tuple, list)) else [value]
+        if name not in NOT_SETTINGS and all(isinstance(one, plain) for one in values):
+            settings[name] = value
+    return settings
+
+
+def _innermost(optimizer):
+    """The optimizer itself, out of the one that scales the loss in mixed precision."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _hash_photos(batches):
+    """A hash of which photos are drawn from: some pixels of each of them, as reading all would take too long."""
+    digest = hashlib.sha256()
+    for index in getattr(batches, "indices", ()):
+        digest.update(np.ascontiguousarray(np.asarray(batches.photos[index])[::16, ::16]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _hash_network(network):
+    """A hash of how a network is built, whatever its weights, precision and automatic names."""
+
+    def clean(value):
+        if isinstance(value, dict):
+            left_out = ("name", "dtype", "seed", "shared_object_id")
+            return {key: clean(part) for key, part in value.items() if key not in left_out}
+        return [clean(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+    parts = []
+    for operation in getattr(network, "operations", ()):
+        try:
+            config = operation.get_config()
+        except NotImplementedError:
+            config = {}
+        parts.append([type(operation).__name__, clean(config)])
+    text = json.dumps(parts, default=lambda value: type(value).__name__)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _count(number, word):
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _to_plain(value):

@@ -1,0 +1,275 @@
+"""A training that is run again: nothing finished is lost, and no changed setting is ignored."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from tiny import build_tiny_gan, build_tiny_generator, make_batches, make_photos, read_weights, same_bits
+
+from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam
+from inpaint_utils.training.callbacks import SaveBest
+from inpaint_utils.training.recipe import make_callbacks
+
+VALIDATION = make_batches(4, fixed=True)
+FILES = ("generator_best.keras", "discriminator_best.keras", "history.csv")
+
+
+def train_in(folder, epochs, gan=None, train=None, validation=VALIDATION, extra=(), **settings):
+    """Train as the notebooks do; returns the GAN, the monitor and what keeps the best."""
+    train, gan = train or make_batches(4), gan or build_tiny_gan()
+    used, monitor, best = make_callbacks(gan, folder, train, validation, epochs, **settings)
+    gan.fit(train, validation_data=validation, epochs=epochs, callbacks=[*used, *extra], verbose=0)
+    return gan, monitor, best
+
+
+def start_again(folder, epochs=3, gan=None, train=None):
+    """What a training that is run again finds, without training: the epoch it would start after."""
+    gan, train = gan or build_tiny_gan(), train or make_batches(4)
+    used, _, _ = make_callbacks(gan, folder, train, VALIDATION, epochs)
+    for callback in used:
+        callback.set_model(gan)
+        callback.set_params({"epochs": epochs})
+        callback.on_train_begin()
+    return gan._initial_epoch
+
+
+def edit_state(folder, change):
+    """Change the JSON part of a backup."""
+    with np.load(folder / "resume.npz") as backup:
+        parts = dict(backup)
+    state = json.loads(str(parts.pop("state")))
+    change(state)
+    np.savez(folder / "resume.npz", state=json.dumps(state), **parts)
+
+
+def read_files(folder, names=FILES):
+    return [(folder / name).read_bytes() for name in names]
+
+
+@pytest.fixture(scope="module")
+def both_stages(tmp_path_factory):
+    """Folders of one training: ended by its time budget after epoch 1 of 3, and complete."""
+    begun, complete = tmp_path_factory.mktemp("begun"), tmp_path_factory.mktemp("complete")
+    train_in(begun, 3, max_hours=1e-9)
+    shutil.copytree(begun, complete, dirs_exist_ok=True)
+    train_in(complete, 3)
+    return begun, complete
+
+
+@pytest.fixture
+def begun(both_stages, tmp_path):
+    return shutil.copytree(both_stages[0], tmp_path / "begun")
+
+
+@pytest.fixture
+def complete(both_stages, tmp_path):
+    return shutil.copytree(both_stages[1], tmp_path / "complete")
+
+
+def test_a_complete_training_says_so_and_changes_no_file(complete, capsys):
+    before = read_files(complete, (*FILES, "resume.npz", "training.png"))
+    gan, monitor, best = train_in(complete, 3)
+    expected = "This training is complete (3 epochs, best 3): raise epochs to train on, or delete resume.npz to start"
+    assert expected in capsys.readouterr().out
+    assert read_files(complete, (*FILES, "resume.npz", "training.png")) == before
+    assert len(monitor.rows) == 3 and best.best == monitor.rows[2]["val_hole_l1"]
+    train_in(complete, 3, gan=gan)  # the same cell once more
+    assert read_files(complete) == before[:3]
+
+
+def test_a_changed_rate_of_a_complete_training_is_not_passed_over(complete, capsys):
+    start_again(complete, gan=build_tiny_gan(ThrottledAdam(1e-4)))
+    assert "Until then the changed learning_rate has no effect." in capsys.readouterr().out
+
+
+def test_with_more_epochs_a_complete_training_goes_on_to_the_last_bit(complete, tmp_path):
+    whole, _, _ = train_in(tmp_path / "whole", 4)
+    gan, monitor, _ = train_in(complete, 4)
+    assert [row["epoch"] for row in monitor.rows] == [1, 2, 3, 4]
+    assert same_bits(read_weights(whole), read_weights(gan))
+
+
+def test_with_more_patience_a_training_that_stopped_early_goes_on(tmp_path, capsys):
+    def build():
+        return build_tiny_gan(ThrottledAdam(1e-30))  # makes no progress
+
+    _, monitor, _ = train_in(tmp_path, 9, gan=build(), patience=1)
+    assert len(monitor.rows) == 2
+    _, monitor, _ = train_in(tmp_path, 9, gan=build(), patience=1)
+    assert "complete (2 epochs, best 1): raise epochs or patience" in capsys.readouterr().out and len(monitor.rows) == 2
+    _, monitor, _ = train_in(tmp_path, 9, gan=build(), patience=2)
+    assert len(monitor.rows) == 3
+
+
+def test_fewer_epochs_than_are_trained_already_are_told(begun, capsys):
+    edit_state(begun, lambda state: state.update(epoch=2))
+    assert start_again(begun, epochs=1) == 2
+    assert "epochs is 1, but 2 are trained already: raise it to train on." in capsys.readouterr().out
+
+
+def test_a_new_training_keeps_the_files_of_the_earlier_one(complete, capsys):
+    before = read_files(complete)
+    for number in (1, 2):
+        (complete / "resume.npz").unlink()
+        train_in(complete, 1, gan=build_tiny_gan(ThrottledAdam(1e-3 * number)))
+        assert f"stay as generator_best.{number}.keras and discriminator_best.{number}.keras" in capsys.readouterr().out
+    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
+    assert read_files(complete, kept) == before and (complete / "history.2.csv").is_file()
+    assert len((complete / "history.csv").read_text().splitlines()) == 2
+
+
+def test_beside_a_complete_training_one_with_other_settings_starts_anew(complete, capsys):
+    before = read_files(complete)
+    _, monitor, _ = train_in(complete, 1, train=make_batches(4, seed=1))
+    said = capsys.readouterr().out
+    assert "is complete and had seed = 0, but it is now 1: a new one starts, and keeps its networks." in said
+    assert [row["epoch"] for row in monitor.rows] == [1]
+    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
+    assert read_files(complete, kept) == before
+    assert start_again(complete, epochs=1, train=make_batches(4, seed=1)) == 1  # the new one is what counts now
+    assert "This training is complete (1 epoch, best 1)" in capsys.readouterr().out
+
+
+def test_without_a_discriminator_no_file_of_one_stays_beside_the_generator(tmp_path):
+    (tmp_path / "discriminator_best.keras").write_bytes(b"of another training")
+    best = SaveBest(tmp_path, monitor="measure")
+    best.set_model(SimpleNamespace(generator=build_tiny_generator(), discriminator=None))
+    best.on_train_begin()
+    best.on_epoch_end(0, {"measure": 1.0})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["discriminator_best.1.keras", "generator_best.keras"] and best.best == 1.0
+
+
+def build_without_discriminator():
+    gan = InpaintingGAN(build_tiny_generator(), adversarial_weight=0, perceptual_weight=0)
+    gan.compile(optimizer=ThrottledAdam(1e-2))
+    return gan
+
+
+def test_a_gan_without_a_discriminator_is_shown_kept_and_resumed(tmp_path, capsys):
+    train_in(tmp_path, 2, gan=build_without_discriminator(), max_hours=1e-9)
+    _, monitor, _ = train_in(tmp_path, 2, gan=build_without_discriminator())
+    assert [row["epoch"] for row in monitor.rows] == [1, 2] and "discriminator" not in capsys.readouterr().out
+    assert (tmp_path / "training.png").is_file() and not (tmp_path / "discriminator_best.keras").exists()
+    edit_state(tmp_path, lambda state: state.update(complete=False))
+    with pytest.raises(ValueError, match="another discriminator: go back to it"):
+        train_in(tmp_path, 3)
+
+
+def test_a_lower_rate_and_other_weights_are_taken_and_told(begun, capsys):
+    gan = build_tiny_gan(ThrottledAdam(1e-3), l1_weight=50.0, throttle_every=5)
+    _, monitor, _ = train_in(begun, 3, gan=gan)
+    said = capsys.readouterr().out
+    for sentence in ("learning_rate was 0.01 and is 0.001", "l1_weight was 100.0 and is 50.0", "throttle_every was 3"):
+        assert sentence in said
+    assert [row["learning_rate"] for row in monitor.rows] == pytest.approx([1e-2, 1e-3, 1e-3])
+    assert monitor.rows[1]["generator_loss"] < 0.7 * monitor.rows[0]["generator_loss"]
+
+
+def build_from_other_weights():
+    gan = build_tiny_gan()
+    gan.generator.set_weights(build_tiny_generator(seed=5).get_weights())
+    return gan
+
+
+REFUSED = {
+    "batch size": ({"train": lambda: make_batches(2)}, "batch_size = 4, but it is now 2"),
+    "seed": ({"train": lambda: make_batches(4, seed=1)}, "seed = 0, but it is now 1"),
+    "masks": ({"train": lambda: make_batches(4, coverage=(0.2, 0.3))}, r"coverage = \[0.1, 0.5\], but it is now"),
+    "photos": (
+        {"train": lambda: PhotoBatches(make_photos(8, seed=3), batch_size=4)},
+        "was made with other training photos: go back to them",
+    ),
+    "another split": (
+        {"train": lambda: PhotoBatches(make_photos(8), [0, 1, 2, 3, 4, 5, 6, 6], batch_size=4)},
+        "was made with other training photos",
+    ),
+    "validation": (
+        {"validation": lambda: PhotoBatches(make_photos(8, seed=3), batch_size=4, fixed=True)},
+        "was made with other validation photos",
+    ),
+    "networks": ({"gan": lambda: build_tiny_gan(dropout=0.5)}, "was made with another generator: go back to it"),
+    "starting weights": ({"gan": build_from_other_weights}, "was made with other starting weights"),
+    "averaging": (
+        {"gan": lambda: build_tiny_gan(ThrottledAdam(1e-2, use_ema=True))},
+        "callbacks = .*, but it is now .*SwapEMAWeights",
+    ),
+    "decay": ({"decay": lambda: "cosine"}, "callbacks = .*ReduceLROnPlateau.*LearningRateScheduler"),
+    "a setting of one's own": ({"settings": lambda: {"note": 1}}, "note = None, but it is now 1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_make_it_another_training_is_refused_by_name(begun, name):
+    changed, words = REFUSED[name]
+    before = read_files(begun, (*FILES, "resume.npz"))
+    with pytest.raises(ValueError, match=words):
+        train_in(begun, 3, **{key: make() for key, make in changed.items()})
+    assert read_files(begun, (*FILES, "resume.npz")) == before
+
+
+def test_a_backup_of_an_earlier_version_is_continued_or_refused(begun):
+    def make_old(state):
+        del state["training"], state["epochs"]
+        state["settings"] = {"seed": 0, "image_size": 128}
+
+    edit_state(begun, make_old)
+    assert start_again(begun) == 1
+    edit_state(begun, lambda state: state["settings"].update(seed=4))
+    with pytest.raises(ValueError, match="seed = 4, but it is now 0"):
+        start_again(begun)
+
+
+def test_a_damaged_backup_is_named(begun):
+    data = (begun / "resume.npz").read_bytes()
+    for damaged in (data[: len(data) // 2], data[:2000] + bytes(400) + data[2400:], b""):
+        (begun / "resume.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"resume\.npz' is damaged .*: delete the file to start a new training"):
+            start_again(begun)
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Press the stop button in the first epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_interrupted_in_the_first_epoch_it_says_what_it_goes_on_from(tmp_path, capsys):
+    gan = build_tiny_gan()
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path, 1, gan=gan, extra=[Interrupt()])
+    train_in(tmp_path, 1, gan=gan)
+    assert "These networks have already made 1 training step and go on from there" in capsys.readouterr().out
+
+
+ON_JAX = """
+import sys; sys.path[:0] = sys.argv[2:]
+from test_rerun import *
+gan = build_tiny_gan(ThrottledAdam(1e-2, use_ema=True, ema_momentum=0.9))
+try:
+    train_in(Path(sys.argv[1]), 2, gan=gan, extra=[Interrupt()])
+except KeyboardInterrupt:
+    _, monitor, _ = train_in(Path(sys.argv[1]), 2, gan=gan)
+    print(keras.backend.backend(), len(monitor.rows), "epochs")
+"""
+
+
+def test_an_interrupted_average_goes_on_with_jax(tmp_path):
+    pytest.importorskip("jax")
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", ON_JAX, tmp_path, here, here.parent],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.endswith("jax 2 epochs\n"), done.stdout + done.stderr
