@@ -1,9 +1,13 @@
-# make notebooks and make test do all the set-up themselves: git, make and Python 3.10 or newer are enough.
+# Every target sets up .venv itself: git, make and Python 3.10 or newer are enough.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: notebooks test test-extras lint save-notebooks figures bench demo badges clean
+.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges clean
+
+# The notebooks in JupyterLab.
+lab: $(VENV)/.installed
+	$(BIN)/jupyter lab notebooks
 
 # The four notebooks, headless, on the sample photos: executed copies and results in outputs/.
 notebooks: $(VENV)/.installed
@@ -27,13 +31,13 @@ save-notebooks: $(VENV)/.installed
 	rm -rf outputs
 	$(BIN)/python notebooks/run.py --save
 
-# Every figure of results/ and the README's table, from models/ and the sample photos.
+# Every figure of results/ and the number tables of README and docs, from results/runs/, models/ and the sample photos.
 figures: $(VENV)/.installed
 	$(BIN)/python tools/make_figures.py
 
 # Speed of the pipeline and of the training step, as ratios measured in one run.
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python tools/bench_training.py
 
 # A page to try it on, at http://127.0.0.1:7860, with its REST service.
 demo: $(VENV)/.installed

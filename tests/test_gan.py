@@ -361,7 +361,7 @@ def test_an_optimizer_that_does_not_know_the_discriminator_is_refused():
 
 
 def test_the_benchmarks_two_tapes_are_the_same_training():
-    place = Path(__file__).parents[1] / "benchmarks" / "bench.py"
+    place = Path(__file__).parents[1] / "tools" / "bench_training.py"
     bench = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("bench", place))
     spec.loader.exec_module(bench)
     ours, other = (build_tiny_gan(ThrottledAdam(5e-5), throttle_threshold=0, patch_labels="all") for _ in range(2))

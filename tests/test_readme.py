@@ -1,18 +1,24 @@
-"""The README tells the truth: its code runs as it stands, its links and paths exist."""
+"""README and docs tell the truth: their code runs, their links lead somewhere, and they are short."""
 
 import importlib.util
 import re
 import shutil
 from pathlib import Path
 
+import keras
 import nbformat
 import numpy as np
 import pytest
 
-from inpaint_utils import create_mask, load_image, sample_photos
+import inpaint_utils
+from inpaint_utils import create_mask, load_image, sample_photos, save_image
+from inpaint_utils.inference.inpaint import build_input
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models" / "README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "models/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
 
 
@@ -35,11 +41,79 @@ def test_readme_has_both_quick_starts():
     assert len(CODE) == 2 and "load_generator" in CODE[0] and "load_model" in CODE[1]
 
 
+def test_plain_keras_snippet_feeds_what_the_network_was_trained_on(tmp_path, monkeypatch):
+    image = load_image(sample_photos()[3], size=256)
+    image[100:120] = 0  # black kept pixels must not look like a hole
+    save_image(tmp_path / "photo.png", image)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    code = CODE[1].replace("photo.jpg", "photo.png")
+    lines = [line for line in code.split("\n") if not line.startswith(("generator =", "raw =", "save_image"))]
+    exec("\n".join(lines), names)
+    np.testing.assert_array_equal(names["inputs"][0], build_input(names["image"], names["mask"]))
+
+
+def test_example_of_a_discriminator_of_ones_own_runs():
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, flags=re.S).group(1)
+    names = {
+        "keras": keras,
+        **{
+            name: getattr(inpaint_utils, name)
+            for name in re.findall(r"\b[A-Za-z]\w+", code)
+            if hasattr(inpaint_utils, name)
+        },
+    }
+    exec(code, names)
+    assert len(names["gan"].optimizer.discriminator_variables) == 4
+
+
+def test_floor_under_the_discriminators_loss_is_what_the_architecture_page_says():
+    size, stride, patch, padding = 256, 8, 70, 23  # of the PatchGAN on 256×256 pixels
+    starts = np.arange(size // stride - 2) * stride - padding
+    floors = []
+    for share in (0.10, 0.15, 0.30, 0.45):
+        side = round(size * share**0.5)
+        meets = [((starts < at + side) & (starts + patch > at)).mean() for at in range(size - side + 1)]
+        kept = 1 - np.mean(meets) ** 2  # share of the patches that show nothing of the hole
+        # The best answer for such a patch is 1 / (1 + kept): "photo" is its label once, "filled" `kept` times.
+        floors.append(f"{(np.log(1 + kept) + kept * np.log((1 + kept) / kept)) / 2:.2f}")
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert f"{', '.join(floors[:3])} and {floors[3]}" in page
+
+
+def test_readme_shows_picture_and_code_on_its_first_screen():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").split("\n")
+    assert len(lines) - 1 <= 90
+    assert [i for i, line in enumerate(lines) if line.startswith("![")][0] < 25
+    assert lines.index("```python") < 35
+
+
+def test_docs_are_short():
+    lengths = {"docs/ARCHITECTURE.md": 80, "docs/TRAINING_STORY.md": 90, "docs/RESULTS_ANALYSIS.md": 110}
+    lengths |= {"models/README.md": 40, "docs/TRAINING_AT_SCALE.md": 60}
+    for page, most in lengths.items():
+        assert (ROOT / page).read_text(encoding="utf-8").count("\n") <= most, page
+    words = [len(re.findall(r"\S*\w\S*", page.read_text(encoding="utf-8"))) for page in PAGES]
+    assert sum(words) <= 6500
+
+
+def list_anchors(page):
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page):
+def test_every_link_leads_to_a_file_and_a_heading(page):
     text = page.read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text)
-    missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    missing = []
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        place = page.parent / path if path else page
+        if not target.startswith("http") and not (place.exists() and (not anchor or anchor in list_anchors(place))):
+            missing.append(target)
     assert not missing
 
 
@@ -47,20 +121,22 @@ def test_every_link_leads_somewhere(page):
 def test_every_path_in_backticks_exists(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     paths = [path for path in re.findall(r"`([\w./-]+/[\w./-]*)`", text) if not path.startswith(("/", "outputs"))]
-    known = {path.split("/")[0] for path in ("notebooks/", "inpaint_utils/", "models/", "results/", "docs/", "tests/")}
+    known = {"notebooks", "inpaint_utils", "models", "results", "docs", "tests", "tools"}
     missing = [p for p in paths if p.split("/")[0] in known and not (ROOT / p).exists()]
     assert not missing
 
 
-def test_make_targets_in_the_readme_exist():
+def test_every_make_target_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
-        if target not in ("and",):
-            assert f"\n{target}:" in makefile
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    targets = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", pages, flags=re.M))
+    for target in {name for pair in targets for name in pair if name}:
+        assert f"\n{target}:" in makefile
 
 
 def test_ci_runs_the_command_that_the_readme_gives():
     assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "run: make test" in (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -71,7 +147,13 @@ def test_badges_lead_to_the_notebooks_and_are_replaced_not_repeated(tmp_path, mo
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "README.md", tmp_path)
     monkeypatch.setattr(tool, "ROOT", tmp_path)
-    for repository in ("first/place", "none", "someone/landscapes"):
+    tool.main(["none"])
+    unpublished = {
+        path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "notebooks").glob("[0-9]*.ipynb")
+    }
+    assert "[![" not in "".join(unpublished.values())
+    assert (tmp_path / "README.md").read_bytes() == (ROOT / "README.md").read_bytes()  # as it is committed
+    for repository in ("first/place", "someone/landscapes"):
         tool.main([repository])
     for path in sorted((tmp_path / "notebooks").glob("[0-9]*.ipynb")):
         before = nbformat.read(ROOT / "notebooks" / path.name, as_version=4).cells
@@ -87,5 +169,6 @@ def test_badges_lead_to_the_notebooks_and_are_replaced_not_repeated(tmp_path, mo
     with pytest.raises(SystemExit):
         tool.main(["not a repository"])
     tool.main(["none"])
-    for path in (ROOT / "README.md", *sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))):  # as they are committed
-        assert (tmp_path / path.relative_to(ROOT)).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+    assert (tmp_path / "README.md").read_bytes() == (ROOT / "README.md").read_bytes()
+    for name, text in unpublished.items():
+        assert (tmp_path / "notebooks" / name).read_text(encoding="utf-8") == text

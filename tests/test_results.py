@@ -54,7 +54,7 @@ def test_a_changed_number_is_found(tool):
 
 
 def test_gains_are_over_the_best_method_without_training_and_over_the_start(tool):
-    table = json.loads((ROOT / "models" / "runs" / "evaluation.json").read_text(encoding="utf-8"))["table"]
+    table = json.loads((ROOT / "results" / "runs" / "evaluation.json").read_text(encoding="utf-8"))["table"]
     psnr = {}
     for row in table:
         psnr.setdefault((row["kind"], row["difficulty"]), {})[row["fill"], row["mode"]] = row["hole_psnr"]
@@ -70,6 +70,23 @@ def test_gains_are_over_the_best_method_without_training_and_over_the_start(tool
     np.testing.assert_allclose(found, [best, start, guided], atol=0.006)
 
 
+def test_texture_table_waits_for_its_run_and_then_shows_it(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "RUNS", tmp_path)
+    assert tool.tabulate_texture() == "Not measured yet."
+    cell = {"kind": "box", "difficulty": "hard", "mode": "blind", "hole_psnr": 16.5, "texture_distance": 0.2}
+    rows = [
+        {**cell, "fill": "Telea", "sharpness": 0.11, "kid": 25.0},
+        {**cell, "fill": "generator", "sharpness": None, "kid": 9.5},
+    ]
+    (tmp_path / "texture.json").write_text(json.dumps({"table": rows}))
+    head, _, telea, generator = tool.tabulate_texture().splitlines()
+    assert head == "| texture distance · sharpness · hole PSNR, dB · KID × 1000 | box hard |"
+    assert telea == "| Telea | 0.200 · 0.11 · 16.50 · 25.0 |"
+    assert generator == "| **generator, blind** | 0.200 · – · 16.50 · 9.5 |"
+    (tmp_path / "texture.json").write_text(json.dumps({"table": [{k: v for k, v in rows[0].items() if k != "kid"}]}))
+    assert "KID" not in tool.tabulate_texture()
+
+
 def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkeypatch):
     for page in tool.PAGES:
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +99,7 @@ def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkey
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
     made = list_files(tmp_path / "results")
-    assert made == list_files(ROOT / "results")
+    assert made == [name for name in list_files(ROOT / "results") if not name.startswith("runs/")]
     assert len([name for name in made if name.startswith("sample_outputs/")]) >= 15
     for name in ("banner.jpg", "training_comparison.png", "difficulty_comparison.png", "hard_example.jpg"):
         assert name in made
@@ -95,7 +112,7 @@ def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkey
 def test_the_study_takes_names_of_runs_before_and_after_its_options(capsys):
     for arguments in (["--vgg19", "weights.npz", "nonsense"], ["nonsense", "--vgg19", "weights.npz"]):
         with pytest.raises(SystemExit):
-            load_tool("study").main(["photos", "test_photos", *arguments])
+            load_tool("run_study").main(["photos", "test_photos", *arguments])
         assert "there is no run nonsense, expected some of unbalanced_0" in capsys.readouterr().err
 
 
@@ -136,7 +153,7 @@ def trained_by_stages(tmp_path, monkeypatch):
         (trained / "history.csv").write_text(f"epoch\n{len(calls)}\n")
 
     monkeypatch.setattr(tool, "run_notebook", run_notebook)
-    options = {"--settings": "settings.json", "--output": "out", "--ship-to": "models"}
+    options = {"--settings": "settings.json", "--output": "out", "--histories": "runs", "--ship-to": "shipped.keras"}
     given = [text for name, path in options.items() for text in (name, str(tmp_path / path))]
 
     def run():
@@ -153,11 +170,9 @@ def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_
     assert [number for number, _ in calls] == ["01", "02", "03", "03"]
     assert calls[1][1] == {"output_folder": folder / "out" / "first", "epochs": 3, "hole_fill": "black"}
     assert calls[2][1]["epochs"] == 1 and "form" not in calls[3][1]
-    histories = [
-        (folder / "models" / "runs" / f"{name}_history.csv").read_text() for name in ("first", "second", "third")
-    ]
+    histories = [(folder / "runs" / f"{name}_history.csv").read_text() for name in ("first", "second", "third")]
     assert histories == ["epoch\n2\n", "epoch\n3\n", "epoch\n4\n"]
-    shipped = load_generator(folder / "models" / "inpainting_generator_best.keras")
+    shipped = load_generator(folder / "shipped.keras")
     names = {layer.name for layer in shipped.layers}
     assert "fill_colour_1" in names and "generator_mean_decoder_1" not in names, "the last stage's form"
     fresh = build_generator(None, 4)

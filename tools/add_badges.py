@@ -2,8 +2,8 @@
 
     python tools/add_badges.py OWNER/REPOSITORY        or without it: the address of the git remote "origin"
 
-Run it once after publishing, or again after a move. Until then the badges lead to the two sites themselves, where a
-notebook can be uploaded. The notebooks learn the address, too: opened without the project they fetch it from there.
+Run it once after publishing, or again after a move. Until then there are no badges. The notebooks learn the address,
+too: opened without the project they fetch it from there.
 """
 
 import argparse
@@ -51,10 +51,12 @@ def find_repository():
 
 
 def make_badges(repository, branch, notebook):
-    colab, kaggle = "https://colab.research.google.com/", "https://www.kaggle.com/code"
-    if repository:
-        place = f"{repository}/blob/{branch}/notebooks/{notebook}"
-        colab, kaggle = f"{colab}github/{place}", f"https://kaggle.com/kernels/welcome?src=https://github.com/{place}"
+    """Markdown of the two badges of a notebook; nothing for an unpublished copy."""
+    if not repository:
+        return ""
+    place = f"{repository}/blob/{branch}/notebooks/{notebook}"
+    colab = f"https://colab.research.google.com/github/{place}"
+    kaggle = f"https://kaggle.com/kernels/welcome?src=https://github.com/{place}"
     return (
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
         f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})"
@@ -65,7 +67,8 @@ def put(text, badges):
     """The text with the badges below its title, instead of those that were there."""
     text = re.sub(rf"{START}.*?{END}\n\n?", "", text, flags=re.S)
     title, rest = text.split("\n", 1)
-    return f"{title}\n\n{START}\n{badges}\n{END}\n\n{rest.lstrip()}"
+    block = f"{START}\n{badges}\n{END}\n\n" if badges else ""
+    return f"{title}\n\n{block}{rest.lstrip()}"
 
 
 def tell(code, repository):

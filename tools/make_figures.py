@@ -2,8 +2,8 @@
 
     python tools/make_figures.py
 
-Nothing is measured here: numbers come from models/runs/, pictures are the shipped generator's answers on the sample
-photos. A table stands between <!-- numbers NAME --> and <!-- /numbers -->. Running it twice changes nothing.
+Nothing is measured here. Numbers come from results/runs/, and pictures are the shipped generator's answers on the
+sample photos. A table stands between <!-- numbers NAME --> and <!-- /numbers -->. Running it twice changes nothing.
 """
 
 import csv
@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
+import cv2
 import numpy as np
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
 from inpaint_utils.inference.baselines import telea_fill
@@ -22,25 +23,40 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
-RUNS, STUDY = MODELS / "runs", MODELS / "runs" / "study"
+RUNS, STUDY = RESULTS / "runs", RESULTS / "runs" / "study"
 PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/USE_IT.md")
 ARMS = ("unbalanced", "balanced")
-FORMS = {"": "", "plain_": ", plain form"}  # how the names of the study's runs start, and what that means
+FORMS = {"": "", "plain_": ", pix2pix variant"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
 FAILURES = (0, 16, 37)
 EXAMPLES = {"easy": (16, 35), "medium": (2, 31), "hard": (12, 0)}
+# Things one would really remove: the photo, its title, and the corners of the hole at 256×256 pixels.
+BANNER = (
+    (11, "a palm leaf", ((130, 0), (232, 0), (232, 30), (190, 88), (162, 86), (138, 40))),
+    (21, "a fir tree", ((188, 186), (200, 204), (224, 256), (154, 256), (172, 204))),
+    (15, "a rock", ((176, 158), (186, 147), (222, 147), (242, 180), (238, 206), (204, 222), (174, 210), (182, 186))),
+)
 
 
 def main():
     generator = load_generator()
     photos = [load_image(path, size=256) for path in sample_photos()]
-    draw_examples(generator, photos)
-    draw_outputs(generator, photos)
-    draw_failures(generator, photos)
-    draw_banner(generator, photos)
-    draw_difficulties(read_run(RUNS / "evaluation.json")["table"])
-    draw_history()
-    draw_study()
+    steps = {
+        "banner": partial(draw_banner, generator, photos),
+        "examples": partial(draw_examples, generator, photos),
+        "sample outputs": partial(draw_outputs, generator, photos),
+        "failures": partial(draw_failures, generator, photos),
+        "difficulties": lambda: draw_difficulties(read_run(RUNS / "evaluation.json")["table"]),
+        "training histories": draw_history,
+        "study": draw_study,
+        "number tables": rewrite_tables,
+    }
+    for number, (name, step) in enumerate(steps.items(), start=1):
+        print(f"{number} of {len(steps)}: {name}", flush=True)
+        step()
+
+
+def rewrite_tables():
     for page in PAGES:
         path = ROOT / page
         write_atomically(path, fill_in_numbers(path.read_text(encoding="utf-8")))
@@ -71,14 +87,15 @@ def draw_outputs(generator, photos):
 
 
 def draw_banner(generator, photos):
-    """A strip of three photos, each melting from hole to filled."""
-    pairs = []
-    for place in (18, 33, 6):
-        hole, _, blind, _, _ = fill_example(generator, photos[place], "medium", "brush", [3, place])
-        pairs += [hole, blind]
-    strip = np.concatenate(pairs, axis=1)
-    figure = Figure(figsize=(strip.shape[1] / 100, strip.shape[0] / 100))
-    figure.figimage(np.clip(strip, 0, 1), resize=False)
+    """Three photos with something cut out, and the same three filled."""
+    holes, filled = [], []
+    for place, _, corners in BANNER:
+        mask = np.ones((256, 256, 1), np.float32)
+        cv2.fillPoly(mask, [np.array(corners, np.int32)], 0)
+        holes.append(photos[place] * mask)
+        filled.append(inpaint(generator, photos[place], mask))
+    titles = [f"without {thing}" for _, thing, _ in BANNER]
+    figure = figures.draw_pictures([holes, filled], titles, ("hole", "filled"), width=2.6)
     figures.save_figure(figure, RESULTS / "banner.jpg", dpi=100)
 
 
@@ -93,12 +110,23 @@ def draw_failures(generator, photos):
 
 
 def draw_difficulties(table):
-    """Bars of the methods that notebook 4 measures, too; the tables have the others."""
-    table = [row for row in table if row["fill"] not in ("biharmonic", "PatchMatch")]
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    for place, kind in zip(figure.subplots(1, 2, sharey=True), ("brush", "box"), strict=True):
-        values, intervals = figures.select_measure(table, "hole_psnr", kind)
-        figures.draw_bars_into(place, values, intervals, f"Inside {kind} holes (higher is better)", "hole PSNR, dB")
+    """A dot and its 95 % interval for each method of notebook 4; the tables have the others."""
+    methods = [key for key in list_methods(table) if key[0] not in ("biharmonic", "PatchMatch")]
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, 2, sharey=True), ("brush", "box"), strict=True):
+        for number, (fill, mode) in enumerate(methods):
+            rows = [row for row in table if (row["fill"], row["mode"], row["kind"]) == (fill, mode, kind)]
+            places = np.arange(len(rows)) + (number - (len(methods) - 1) / 2) * 0.11
+            values, low, high = (np.array([row["hole_psnr" + end] for row in rows]) for end in ("", "_low", "_high"))
+            name = f"{fill}, {mode}" if fill == "generator" else fill
+            colour = figures.COLOURS[number % len(figures.COLOURS)]
+            axes.errorbar(places, values, [values - low, high - values], fmt="o", ms=5, color=colour, label=name)
+        axes.set_xticks(range(len(rows)), [row["difficulty"] for row in rows])
+        axes.set_title(f"{kind} holes", fontsize=10, color=figures.INK, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+    figure.axes[0].set_ylabel("hole PSNR, dB (higher is better)")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     figures.save_figure(figure, RESULTS / "difficulty_comparison.png")
 
 
@@ -113,31 +141,31 @@ def draw_history():
 
 
 def draw_study():
-    """Unbalanced against balanced training: every seed a line, one panel a measure, one row a form of the network."""
+    """Unbalanced against balanced training: one row a variant, one panel a measure, every seed a line."""
     panels = {
         "generator_loss": "generator loss",
-        "adversarial": "adversarial part of it",
         "discriminator_loss": "discriminator loss",
         "duty": "duty cycle",
-        "val_hole_l1": "validation: mean error in the hole",
+        "val_hole_l1": "validation: hole error",
     }
-    figure = Figure(figsize=(14, 5.6), layout="constrained")
-    for axes, (form, title) in zip(figure.subplots(len(FORMS), len(panels)), FORMS.items(), strict=True):
-        for place, (measure, text) in zip(axes, panels.items(), strict=True):
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    for row, (form, title) in zip(figure.subfigures(len(FORMS), 1), FORMS.items(), strict=True):
+        row.suptitle(title.strip(", ") or "this project's networks, three seeds", x=0.01, ha="left", fontsize=11)
+        for axes, (measure, text) in zip(row.subplots(1, len(panels)), panels.items(), strict=True):
             for arm, colour in zip(ARMS, figures.COLOURS, strict=False):
-                for number, name in enumerate(list_seeds(form + arm)):
+                for name, line in zip(list_seeds(form + arm), ("-", "--", ":"), strict=False):
                     rows = read_history(STUDY / f"{name}.csv")
-                    label = arm + title if number == 0 else None
                     epochs, values = [row["epoch"] for row in rows], [row[measure] for row in rows]
-                    place.plot(epochs, values, color=colour, linewidth=1.2, label=label)
-            place.set_title(text, fontsize=9, color=figures.INK, loc="left")
-            place.set_xlabel("epoch", fontsize=8)
-            place.tick_params(labelsize=7)
-            place.spines[["top", "right"]].set_visible(False)
+                    axes.plot(epochs, values, line, color=colour, linewidth=1.4, label=arm if line == "-" else None)
+            axes.set_title(text, fontsize=10, color=figures.INK, loc="left")
+            axes.set_xlabel("epoch", fontsize=9)
+            axes.tick_params(labelsize=9)
+            axes.spines[["top", "right"]].set_visible(False)
             if measure == "duty":
-                place.set_ylim(0, 1.05)
-        axes[2].axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
-        axes[0].legend(fontsize=7, frameon=False)
+                axes.set_ylim(0, 1.05)
+            if measure == "discriminator_loss":
+                axes.axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
+        row.axes[0].legend(fontsize=9, frameon=False)
     figures.save_figure(figure, RESULTS / "training_comparison.png")
     names = [name for form in FORMS for arm in ARMS for name in list_seeds(form + arm)]
     rows = [{"run": name, **row} for name in names for row in read_history(STUDY / f"{name}.csv")]
@@ -178,24 +206,48 @@ def make_table(head, rows):
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def tabulate(measure, digits, run="evaluation", interval=False):
-    """One measure of an evaluation: a row for each fill and mode, a column for each kind and difficulty of mask."""
-    found = read_run(RUNS / f"{run}.json")
-    cells = list(dict.fromkeys((row["kind"], row["difficulty"]) for row in found["table"]))
+def list_methods(table):
+    return list(dict.fromkeys((row["fill"], row["mode"]) for row in table))
+
+
+def name_method(fill, mode):
+    return f"**{fill}, {mode}**" if fill == "generator" else fill
+
+
+def tabulate(run, make_cell, corner, methods=None, cells=None):
+    """A table of an evaluation: a row for each method, a column for each kind and difficulty of hole."""
+    table = read_run(RUNS / f"{run}.json")["table"]
+    cells = cells or list(dict.fromkeys((row["kind"], row["difficulty"]) for row in table))
     lines = []
-    for fill, mode in dict.fromkeys((row["fill"], row["mode"]) for row in found["table"]):
-        row = {(r["kind"], r["difficulty"]): r for r in found["table"] if (r["fill"], r["mode"]) == (fill, mode)}
-        name = f"**{fill}, {mode}**" if fill == "generator" else fill
-        values = [f"{row[cell][measure]:.{digits}f}" for cell in cells]
-        if interval:
-            ends = [(row[cell][f"{measure}_low"], row[cell][f"{measure}_high"]) for cell in cells]
-            values = [f"{v} ({a:.{digits}f}–{b:.{digits}f})" for v, (a, b) in zip(values, ends, strict=True)]
-        lines.append([name, *values])
-    title = f"{measure.replace('_', ' ').replace('psnr', 'PSNR').replace('ssim', 'SSIM')}"
-    distance = ", distance in a\\*, b\\*"
-    units = {"hole_psnr": ", dB", "psnr": ", dB", "colour_cast": distance, "colour_error": distance}
-    unit = units.get(measure, ", %" if "accuracy" in measure else "")
-    return make_table([title + unit, *(f"{kind} {level}" for kind, level in cells)], lines)
+    for fill, mode in list_methods(table):
+        if methods is None or fill in methods:
+            row = {(r["kind"], r["difficulty"]): r for r in table if (r["fill"], r["mode"]) == (fill, mode)}
+            lines.append([name_method(fill, mode), *(make_cell(row[cell]) for cell in cells)])
+    return make_table([corner, *(f"{kind} {level}" for kind, level in cells)], lines)
+
+
+def show_psnr(row):
+    return f"{row['hole_psnr']:.2f}"
+
+
+def show_psnr_with_interval(row):
+    return f"{row['hole_psnr']:.2f} ({row['hole_psnr_low']:.2f}–{row['hole_psnr_high']:.2f})"
+
+
+def tabulate_texture():
+    """Texture, sharpness, error and KID side by side: no one of them alone says whether a fill looks right."""
+    if not (RUNS / "texture.json").is_file():
+        return "Not measured yet."
+    digits = {"texture_distance": 3, "sharpness": 2, "hole_psnr": 2, "kid": 1}
+    found = read_run(RUNS / "texture.json")["table"][0]
+    digits = {measure: count for measure, count in digits.items() if measure in found}
+
+    def make_cell(row):
+        values = ("–" if row[m] is None else f"{float(row[m]):.{count}f}" for m, count in digits.items())
+        return " · ".join(values)
+
+    names = {"hole_psnr": "hole PSNR, dB", "kid": "KID × 1000"}
+    return tabulate("texture", make_cell, " · ".join(names.get(m, m.replace("_", " ")) for m in digits))
 
 
 def tabulate_gains():
@@ -205,7 +257,7 @@ def tabulate_gains():
         by.setdefault((row["kind"], row["difficulty"]), {}).setdefault((row["fill"], row["mode"]), []).append(
             float(row["hole_psnr"])
         )
-    gains = {"blind − best classical row": [], "blind − smooth fill, its start": [], "guided − blind": []}
+    gains = {"blind − best classical method": [], "blind − smooth fill, its start": [], "guided − blind": []}
     for fills in by.values():
         classical = max((v for (fill, _), v in fills.items() if fill not in ("generator", "smooth fill")), key=np.mean)
         blind, guided, start = fills["generator", "blind"], fills["generator", "guided"], fills["smooth fill", "blind"]
@@ -220,24 +272,11 @@ def tabulate_gains():
     return make_table(head, [[name, *cells] for name, cells in gains.items()])
 
 
-def tabulate_original():
-    """The original's protocol: 1 − MAE over the whole picture, edges of the complete photo."""
-    table = read_run(RUNS / "evaluation.json")["table"]
-    cells = list(dict.fromkeys((row["kind"], row["difficulty"]) for row in table))
-
-    def line(name, fill, mode, measure):
-        found = {(r["kind"], r["difficulty"]): r for r in table if (r["fill"], r["mode"]) == (fill, mode)}
-        return [name, *(f"{found[cell][measure]:.2f}" for cell in cells)]
-
-    lines = [
-        line("**generator, guided, filled**", "generator", "guided", "accuracy_filled"),
-        line("generator, guided, raw", "generator", "guided", "accuracy_raw"),
-        line("generator, blind, filled", "generator", "blind", "accuracy_filled"),
-        line("smooth fill", "smooth fill", "blind", "accuracy_filled"),
-        line("Telea", "Telea", "blind", "accuracy_filled"),
-        line("mean colour", "mean colour", "blind", "accuracy_filled"),
-    ]
-    return make_table(["accuracy (1 − MAE), whole picture, %", *(f"{kind} {level}" for kind, level in cells)], lines)
+def tabulate_accuracy():
+    """The usual headline: 1 − MAE over the whole picture, with edges of the complete photo."""
+    chosen = ("mean colour", "Telea", "smooth fill", "generator")
+    corner = "accuracy (1 − MAE), whole picture, %"
+    return tabulate("evaluation", lambda row: f"{row['accuracy_filled']:.2f}", corner, chosen)
 
 
 def tabulate_arms():
@@ -261,10 +300,11 @@ def tabulate_ablations():
     """One change each from the reference run, same seed, photos, masks and epochs."""
     lines = []
     for name, text in read_run(STUDY / "settings.json")["ablations"].items():
-        if (STUDY / f"{name}.json").is_file():
-            rows = read_history(STUDY / f"{name}.csv")
-            cells = [f"{read_mean(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
-            lines.append([text, f"{min(row['val_hole_l1'] for row in rows):.4f}", *cells])
+        if not (STUDY / f"{name}.json").is_file():
+            continue
+        cells = [f"{read_mean(name, kind, mode):.2f}" for kind in ("brush", "box") for mode in ("blind", "guided")]
+        best = min(row["val_hole_l1"] for row in read_history(STUDY / f"{name}.csv"))
+        lines.append([text, f"{best:.4f}", *cells])
     head = ["run", "best validation hole error", "brush, blind, dB", "guided", "box, blind, dB", "guided"]
     return make_table(head, lines)
 
@@ -281,21 +321,6 @@ def tabulate_colours():
         lines.append(cells)
     head = ["colour weight", "best validation hole error", "validation colour error"]
     return make_table([*head, *(f"{k}: {m}" for k in ("brush", "box") for m in ("dB", "cast", "error"))], lines)
-
-
-def tabulate_last_epochs():
-    """The shipped generator's fine-tuning at 256 pixels: epochs with the adversarial loss, and those without."""
-    lines = []
-    parts = {
-        "further": "with the adversarial loss, epoch",
-        "last": "without it, epoch",
-        "rim": "without it, hole filled from its rim, epoch",
-        "colour": "and errors of colour counted twice more, epoch",
-    }
-    for name, text in parts.items():
-        for row in read_history(RUNS / f"{name}_finetuning_history.csv"):
-            lines.append([f"{text} {row['epoch']:.0f}", f"{row['learning_rate']:.1e}", f"{row['val_hole_l1']:.4f}"])
-    return make_table(["fine-tuning at 256 pixels", "learning rate", "validation hole error"], lines)
 
 
 def read_mean(name, kind, mode="blind", measure="hole_psnr"):
@@ -336,8 +361,10 @@ def tabulate_stages():
             text = f"[{text}](../results/{name}_history.png)"
         minutes = sum(row["seconds"] for row in rows) / 60
         rate, weight = stage["generator_learning_rate"], stage.get("adversarial_weight", 1.0)
-        lines.append([text, len(rows), stage["image_size"], f"{minutes:.0f}", f"{rate:.1e}", f"{weight:.0f}"])
-    return make_table(["`runs/`", "epochs", "pixels", "minutes", "learning rate", "adversarial weight"], lines)
+        error = f"{min(row['val_hole_l1'] for row in rows):.4f}"
+        lines.append([text, len(rows), stage["image_size"], f"{minutes:.0f}", f"{rate:.1e}", f"{weight:.0f}", error])
+    head = ["history", "epochs", "pixels", "minutes", "learning rate", "adversarial weight"]
+    return make_table([*head, "best validation hole error"], lines)
 
 
 def describe_weights():
@@ -346,21 +373,19 @@ def describe_weights():
     return f"`{path.name}`: {path.stat().st_size / 1e6:.1f} MB, sha256 `{digest}`"
 
 
+HEADLINE = dict(
+    methods=("Telea", "PatchMatch", "smooth fill", "generator"),
+    cells=(("brush", "medium"), ("box", "medium"), ("box", "hard")),
+)
 TABLES = {
-    "hole_psnr": partial(tabulate, "hole_psnr", 2),
-    "hole_psnr_intervals": partial(tabulate, "hole_psnr", 2, interval=True),
-    "hole_accuracy": partial(tabulate, "hole_accuracy", 2),
-    "ssim": partial(tabulate, "ssim", 3),
-    "colour_cast": partial(tabulate, "colour_cast", 2, interval=True),
-    "colour_error": partial(tabulate, "colour_error", 2, interval=True),
-    "closer_psnr": partial(tabulate, "hole_psnr", 2, run="closer_look"),
-    "closer_distance": partial(tabulate, "feature_distance", 3, run="closer_look", interval=True),
+    "hole_psnr": partial(tabulate, "evaluation", show_psnr, "hole PSNR, dB", **HEADLINE),
+    "hole_psnr_intervals": partial(tabulate, "evaluation", show_psnr_with_interval, "hole PSNR, dB"),
+    "texture": tabulate_texture,
     "gains": tabulate_gains,
-    "original": tabulate_original,
+    "accuracy": tabulate_accuracy,
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
     "colours": tabulate_colours,
-    "last_epochs": tabulate_last_epochs,
     "speed": tabulate_speed,
     "stages": tabulate_stages,
     "weights": describe_weights,

@@ -1,10 +1,10 @@
-"""Train the generator that ships: the stages of models/runs/shipped.json, one after the other, by notebooks 2 and 3.
+"""Train the generator that ships: the stages of results/runs/shipped.json, one after the other, by notebooks 2 and 3.
 
     python tools/train_shipped.py PHOTOS
 
 The first stage is notebook 2, the others are notebook 3 on the best networks of the one before. A stage with a `form`
 takes the weights into a generator built with these arguments (the defaults for what is not named), with a new
-discriminator. Each stage writes models/runs/NAME_history.csv; the last one's generator is shipped. A killed training
+discriminator. Each stage writes results/runs/NAME_history.csv; the last one's generator is shipped. A killed training
 goes on where it was.
 """
 
@@ -14,10 +14,10 @@ import shutil
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
-import ship_generator
+import ship_weights
 from inpaint_utils import build_discriminator, build_generator, load_generator
 from inpaint_utils.files import save_model, write_atomically
-from study import run_notebook
+from run_study import run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,9 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of training photos")
-    parser.add_argument("--settings", type=Path, default=ROOT / "models" / "runs" / "shipped.json")
+    parser.add_argument("--settings", type=Path, default=ROOT / "results" / "runs" / "shipped.json")
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "shipped", help="folder of all stages")
-    parser.add_argument("--ship-to", type=Path, default=ROOT / "models", help="where weights and histories go")
+    parser.add_argument("--ship-to", type=Path, default=ship_weights.SHIPPED, help="the .keras file to write")
+    parser.add_argument("--histories", type=Path, default=ROOT / "results" / "runs", help="folder for the histories")
     options = parser.parse_args(arguments)
     settings = json.loads(options.settings.read_text(encoding="utf-8"))
 
@@ -39,9 +40,8 @@ def main(arguments=None):
     for name, stage in settings["stages"].items():
         before = run_stage(name, {**settings["common"], **stage}, options.output.resolve() / name, photos, before)
         history = (before / "history.csv").read_text(encoding="utf-8")
-        write_atomically(options.ship_to / "runs" / f"{name}_history.csv", history)
-    shipped = options.ship_to / ship_generator.SHIPPED.name
-    ship_generator.main([str(before / "generator_best.keras"), "--output", str(shipped)])
+        write_atomically(options.histories / f"{name}_history.csv", history)
+    ship_weights.main([str(before / "generator_best.keras"), "--output", str(options.ship_to)])
 
 
 def run_stage(name, settings, folder, photos, before):
@@ -71,7 +71,7 @@ def hand_over(before, start, form, seed):
     learned = load_generator(before / "generator_best.keras")
     filters = learned.get_layer("generator_encoder_1").filters
     generator = build_generator(None, filters, **form)
-    generator.set_weights(ship_generator.round_weights(learned))  # as they were between two shipped files
+    generator.set_weights(ship_weights.round_weights(learned))  # as they were between two shipped files
     save_model(generator, start / "generator_best.keras")
     save_model(build_discriminator(None, 16, seed=seed + 1), start / "discriminator_best.keras")
 

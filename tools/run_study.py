@@ -1,9 +1,9 @@
 """Run the study: the trainings that docs/TRAINING_STORY.md compares, by notebook 2, from its settings.json.
 
-    python tools/study.py PHOTOS TEST_PHOTOS                       every run that has no result yet
-    python tools/study.py PHOTOS TEST_PHOTOS balanced_0 black      some of them
+    python tools/run_study.py PHOTOS TEST_PHOTOS                       every run that has no result yet
+    python tools/run_study.py PHOTOS TEST_PHOTOS balanced_0 black      some of them
 
-Each run writes its history, models/runs/study/NAME.csv, and its settings, scale and measures on the test photos,
+Each run writes its history, results/runs/study/NAME.csv, and its settings, scale and measures on the test photos,
 NAME.json. A run that was killed goes on where it was.
 """
 
@@ -23,7 +23,7 @@ from inpaint_utils.evaluation.evaluate import check_disjoint
 from inpaint_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, OUTPUTS = ROOT / "models" / "runs" / "study", ROOT / "outputs" / "study"
+RESULTS, OUTPUTS = ROOT / "results" / "runs" / "study", ROOT / "outputs" / "study"
 
 
 def main(arguments=None):

@@ -1,7 +1,7 @@
 """How long one picture takes on this machine's CPU: predict, a compiled function, ONNX Runtime and LiteRT, in one run.
 
 Beside them stands the arithmetic limit: the network's operations at the rate of a large matrix product, measured in
-the same rounds, so that a busy machine slows all alike. Run it with `python benchmarks/inference.py`; it needs the
+the same rounds, so that a busy machine slows all alike. Run it with `python tools/bench_inference.py`; it needs the
 extras `tensorflow` and `fast`.
 """
 

@@ -1,6 +1,6 @@
 """Make a trained generator small enough to ship: weights rounded to bfloat16 precision, the file's parts deflated.
 
-    python tools/ship_generator.py outputs/03_model_finetuning/generator_best.keras
+    python tools/ship_weights.py outputs/03_model_finetuning/generator_best.keras
 
 It still opens with plain `keras.models.load_model`. Half of every float32 is zeros afterwards, which deflate removes.
 """

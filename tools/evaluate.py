@@ -1,9 +1,9 @@
 """Measure a generator and the baselines on a folder of test photos; write the run files that figures are made from.
 
-python tools/measure.py PHOTO_FOLDER --slow                 the shipped generator, into models/runs/
-python tools/measure.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
-python tools/measure.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
-python tools/measure.py PHOTO_FOLDER --name texture --methods telea patchmatch generator --vgg19 imagenet --kid imagenet
+python tools/evaluate.py PHOTO_FOLDER --slow                 the shipped generator, into results/runs/
+python tools/evaluate.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
+python tools/evaluate.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
+python tools/evaluate.py PHOTO_FOLDER --name texture --methods telea generator --vgg19 imagenet --kid imagenet
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of test photos, used for nothing else")
     parser.add_argument("--generator", type=Path, help="a .keras file; the shipped one if not given")
-    parser.add_argument("--output", type=Path, default=ROOT / "models" / "runs")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "runs")
     parser.add_argument("--prepared", type=Path, default=ROOT / "outputs" / "test_photos", help="where they are kept")
     parser.add_argument("--count", type=int, help="measure the first so many photos")
     parser.add_argument("--image-size", type=int, default=256)
