@@ -35,7 +35,8 @@ def main(arguments=None):
     count = len(jobs) + len(reasons)
     for i, job in enumerate(tqdm(jobs, unit="photo", disable=not options.photo.is_dir())):
         try:
-            fill_file(generator, *job, difficulty=options.make_mask, seed=[options.seed, i])
+            chosen = {"difficulty": options.make_mask, "detail": options.detail, "grow": options.grow}
+            fill_file(generator, *job, **chosen, seed=[options.seed, i])
         except (OSError, ValueError, MemoryError) as error:
             reasons.append(str(error) or f"{job[0]} does not fit into the memory: make it smaller.")
     for reason in reasons:
@@ -57,7 +58,9 @@ def _build_parser():
     add("-o", "--output", type=Path, required=True, help="file to write, or folder for a .png of each photo")
     add("--edges", type=Path, help="sketch to guide the filling: white = edge, black = none, gray = unknown")
     add("--make-mask", choices=DIFFICULTIES, help="draw a random mask instead, to try")
-    add("--seed", type=int, default=0, help="seed of --make-mask (default 0)")
+    add("--detail", type=float, default=1, help="share of the photo's own fine detail, 0 to 1 (default 1)")
+    add("--grow", type=int, default=0, help="pixels by which the holes are enlarged first (default 0)")
+    add("--seed", type=int, default=0, help="another one gives another detail, and mask of --make-mask (default 0)")
     add("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one in models/)")
     return parser
 

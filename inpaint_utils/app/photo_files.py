@@ -11,24 +11,25 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from ..data.images import load_image  # noqa: E402
-from ..data.masks import create_mask, load_mask  # noqa: E402
+from ..data.masks import check_mask, create_mask, load_mask  # noqa: E402
 from ..files import write_atomically  # noqa: E402
 
 KEEPS_16_BITS = (".png", ".tif", ".tiff")
 KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp")
 
 
-def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0):
+def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, detail=1.0, grow=0):
     """Fill the holes of one photo file and write it: upright, with its alpha channel, in its 8 or 16 bits.
 
     Args:
         generator: from `load_generator`. photo, output: paths; only a format without loss keeps the kept pixels' bits.
         mask: path, white = keep, black = remove; None to draw one of `difficulty` with `seed`.
         edges: path of a sketch (see `load_sketch`), or None.
+        detail, grow: as in `inpaint`, which gets the seed, too.
 
     Raises: OSError or ValueError, one sentence.
     """
-    from ..inference.inpaint import inpaint  # here, so that mistakes are found before Keras is loaded
+    from ..inference.inpaint import grow_holes, inpaint  # here, so that mistakes are found before Keras is loaded
 
     pixels = read_pixels(photo)
     _check_format(output, pixels)
@@ -36,7 +37,9 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0):
     image = pixels[..., :3] / highest
     hole_map = create_mask(image.shape, seed=seed, difficulty=difficulty) if mask is None else load_mask(mask)
     try:
-        filled = inpaint(generator, image, hole_map, None if edges is None else load_sketch(edges))
+        hole_map = grow_holes(check_mask(hole_map, image.shape), grow)
+        sketch = None if edges is None else load_sketch(edges)
+        filled = inpaint(generator, image, hole_map, sketch, detail=detail, seed=seed)
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from None
     hole = hole_map[..., 0] == 0

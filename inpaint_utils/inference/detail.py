@@ -14,13 +14,17 @@ import numpy as np
 
 SMALLEST_PATCH, LARGEST_PATCH = 4, 96  # pixels a side
 MOST_CANDIDATES = 3000  # patches to choose from, a random sample of the kept ones
+PATCH_SHARE = 0.25  # of the hole's thickness, a patch's side
+FINALISTS = 6
 SHORT_LIST = 32  # of them are compared with what lies beside the patch already
 SPLIT_SIGMA = 10  # pixels; what is coarser than this comes from the generator
+GUIDE_WEIGHT = 0.2
 LIVELINESS_WEIGHT, FAR_WEIGHT, AGAIN_WEIGHT = 1.0, 0.004, 0.003
+LINE_SIGMA = 1.5  # pixels over which the detail begins beside a drawn line
 SEAM_SIGMA = 0.7  # pixels over which two patches are blended along their seam
 
 
-def add_detail(image, answer, keep, source=None, scale=1.0, seed=0):
+def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
     """Lay the photo's own fine detail onto an answer that lacks it.
 
     Args:
@@ -28,6 +32,7 @@ def add_detail(image, answer, keep, source=None, scale=1.0, seed=0):
         answer: float32 (H, W, 3), the generator's picture; only its hole part is used, and of that only what is coarse.
         keep: bool (H, W), False in the hole.
         source: bool (H, W), True where patches may be copied from; None for all kept pixels.
+        lines: bool (H, W), True where a line was drawn for the generator; around it the answer stays; None for none.
         scale: float, how many pixels of the photo the generator saw as one.
         seed: int or a sequence of ints; another seed samples other patches.
 
@@ -47,7 +52,11 @@ def add_detail(image, answer, keep, source=None, scale=1.0, seed=0):
     while size >= SMALLEST_PATCH and not done.all():
         _quilt(coarse, residual, keep, source, sewn, done, size, rng)
         size //= 2
-    filled = np.clip(coarse + sewn, 0, 1, out=coarse)
+    filled = np.clip(coarse + sewn, 0, 1)
+    if lines is not None and (lines & hole).any():
+        around = cv2.dilate((lines & hole).view(np.uint8), np.ones((5, 5), np.uint8), iterations=max(1, round(scale)))
+        share = _blur(around.astype(np.float32), LINE_SIGMA * scale)[..., np.newaxis]
+        filled += np.minimum(2 * share, 1) * (both - filled)
     return np.where((hole & done)[..., np.newaxis], filled, both)
 
 
@@ -55,7 +64,7 @@ def _choose_patch_size(hole):
     """An even number of pixels: the thicker the hole, the larger its patches."""
     framed = cv2.copyMakeBorder(hole.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     thickness = 2 * float(cv2.distanceTransform(framed, cv2.DIST_L2, 3).max())
-    return 2 * round(min(max(thickness / 4, 16), LARGEST_PATCH, min(hole.shape)) / 2)
+    return 2 * round(min(max(thickness * PATCH_SHARE, 16), LARGEST_PATCH, min(hole.shape)) / 2)
 
 
 def _blur(picture, sigma):
@@ -76,7 +85,8 @@ def _quilt(coarse, residual, keep, source, sewn, done, size, rng):
     if min(height, width) < size:
         return
     hidden = cv2.boxFilter((~source).astype(np.float32), -1, (size, size), **_CORNER)
-    from_y, from_x = np.nonzero(hidden[: height - size + 1, : width - size + 1] < 0.5 / size**2)
+    free = hidden[: height - size + 1, : width - size + 1] < 0.5 / size**2
+    from_y, from_x = np.nonzero(free)
     if not len(from_y):
         return
     if len(from_y) > MOST_CANDIDATES:
@@ -92,24 +102,40 @@ def _quilt(coarse, residual, keep, source, sewn, done, size, rng):
         known = done[here]
         if known.all():
             continue
+        beside, known, old = known & ~keep[here], known.astype(np.float32), np.moveaxis(sewn[here], -1, 0)
         cost = cost + AGAIN_WEIGHT * size**2 * used
         best = np.argpartition(cost, short - 1)[:short]
-        cost, candidates = cost[best], patches[from_y[best], from_x[best]]
-        beside = known & ~keep[here]
-        old = sewn[here]
         if beside.any():
-            gap = candidates - np.moveaxis(old, -1, 0)
-            cost = cost + np.einsum("ncij,ncij,ij->n", gap, gap, beside.astype(np.float32), optimize=False)
-        chosen = int(cost.argmin())
-        start_y, start_x = from_y[best[chosen]], from_x[best[chosen]]
+            gaps = _measure_gaps(patches, from_y[best], from_x[best], old, beside.astype(np.float32))
+            best = best[np.argsort(cost[best] + gaps, kind="stable")]
+        else:
+            best = best[np.argsort(cost[best], kind="stable")]
+        # The sample holds one patch in five: see whether a pixel to the side fits better what lies around.
+        best = best[:FINALISTS]
+        start_y, start_x = (
+            np.add.outer(start[best], step).ravel() for start, step in zip((from_y, from_x), _STEPS, strict=True)
+        )
+        inside = (start_y >= 0) & (start_y < len(free)) & (start_x >= 0) & (start_x < free.shape[1])
+        inside[inside] = free[start_y[inside], start_x[inside]]
+        start_y, start_x, base = start_y[inside], start_x[inside], np.repeat(cost[best], len(_STEPS[0]))[inside]
+        chosen = int((base + _measure_gaps(patches, start_y, start_x, old, known)).argmin())
+        start_y, start_x = start_y[chosen], start_x[chosen]
         used += np.maximum(np.abs(from_y - start_y), np.abs(from_x - start_x)) < size // 2
-        new = np.moveaxis(candidates[chosen], 0, -1)
-        share = _cut_seam(np.where(known, np.square(new - old).sum(axis=-1), 0), known)
+        new = residual[start_y : start_y + size, start_x : start_x + size]
+        old = sewn[here]
+        share = _cut_seam(np.square(new - old).sum(axis=-1) * known, done[here])
         share[keep[here]] = 0
         old += share[..., np.newaxis] * (new - old)
         done[here] = True
 
 
+def _measure_gaps(patches, y, x, old, weights):
+    """Weighted squared differences between the patches at (y, x) and what lies there, (3, size, size): float32 (n,)."""
+    gaps = patches[y, x] - old
+    return np.square(gaps).sum(axis=1).reshape(len(gaps), -1) @ weights.ravel()
+
+
+_STEPS = tuple(part.ravel() for part in np.meshgrid([0, -1, 1], [0, -1, 1], indexing="ij"))
 _CORNER = dict(anchor=(0, 0), borderType=cv2.BORDER_REFLECT)  # a mean stands at its window's upper left pixel
 
 
@@ -145,18 +171,23 @@ def _compare(coarse, residual, keep, source, to, candidates, size):
     costs *= cell**2
 
     cell = max(1, size // 8)
-    weights = (sample(keep.astype(np.float32), to, cell) > 0.99).astype(np.float32)[..., np.newaxis]
-    ours, theirs = sample(residual, to, cell) * weights, sample(residual, candidates, cell)
-    weights, squares = weights.reshape(len(ours), -1), np.square(theirs).sum(axis=-1).reshape(len(theirs), -1)
-    ours, theirs = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
-    costs += cell**2 * (weights @ squares.T - 2 * ours @ theirs.T + np.square(ours).sum(axis=1)[:, np.newaxis])
+    weights = np.where(sample(keep.astype(np.float32), to, cell) > 0.99, 1, np.float32(GUIDE_WEIGHT))
+    ours, theirs = sample(residual, to, cell), sample(residual, candidates, cell)
+    squares = [np.square(part).sum(axis=-1).reshape(len(part), -1) for part in (ours, theirs)]
+    ours = (ours * weights[..., np.newaxis]).reshape(len(ours), -1)
+    weights, theirs = weights.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
+    alone = np.einsum("ij,ij->i", weights, squares[0])[:, np.newaxis]
+    costs += cell**2 * (weights @ squares[1].T - 2 * ours @ theirs.T + alone)
 
-    lively, known = np.abs(residual).sum(axis=-1) * source, source.astype(np.float32)
-    around = sum(_blur(lively, size * reach) for reach in (0.75, 2.25))
-    around /= np.maximum(sum(_blur(known, size * reach) for reach in (0.75, 2.25)), 1e-6)
-    ours = sample(around, to, size).reshape(-1, 1)
-    theirs = sample(lively, candidates, size).reshape(1, -1)
-    costs += LIVELINESS_WEIGHT * size**2 * np.square(ours - theirs)
+    # Square roots: a little life counts for much in a flat sky, and one lively thing does not outweigh it.
+    cell = max(1, size // 4)
+    lively, known = np.sqrt(_blur(np.abs(residual).sum(axis=-1) * source, 1.5)), source.astype(np.float32)
+    around = sum(_blur(lively * known, size * reach) for reach in (0.5, 1.5))
+    around /= np.maximum(sum(_blur(known, size * reach) for reach in (0.5, 1.5)), 1e-6)
+    ours, theirs = (sample(part, corners, cell) for part, corners in ((around, to), (lively, candidates)))
+    ours, theirs = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
+    difference = np.square(ours).sum(axis=1)[:, np.newaxis] + np.square(theirs).sum(axis=1) - 2 * ours @ theirs.T
+    costs += LIVELINESS_WEIGHT * cell**2 * difference
 
     far = np.hypot(*(a[:, np.newaxis] - b for a, b in zip(to, candidates, strict=True)))
     return costs + (FAR_WEIGHT * size**2 / max(keep.shape)) * far.astype(np.float32)

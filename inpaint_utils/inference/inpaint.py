@@ -123,7 +123,8 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         generator, image, mask, edges = None, *pictures, *[None] * (3 - len(pictures))
     if image is None or mask is None:
         raise ValueError("There is no image or no mask: call inpaint(generator, image, mask) or inpaint(image, mask).")
-    _check_options(detail, grow)
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail is {detail}, expected a number from 0 (the generator alone) to 1.")
     image = np.asarray(_read(image, load_image), np.float32)
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"The image has shape {image.shape}, expected (height, width, 3): read it with load_image.")
@@ -134,10 +135,12 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
     generator = _shipped_generator() if generator is None else generator
     size = generator.input_shape[1] or LARGEST_SIDE
-    seed = list(np.atleast_1d(seed))
+    seed = [int(number) for number in np.atleast_1d(seed)]
+    if min(seed) < 0:
+        raise ValueError(f"seed is {seed}, expected whole numbers from 0 up.")
     if max(image.shape[:2]) <= size:
         whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
-        pictures, rest, windows = [], keep, [(whole, whole)]
+        pictures, rest, windows = [], keep.copy(), [(whole, whole)]
     else:
         pictures, rest = plan_tiles(keep, min(size, PACKED_SIDE))
         windows = plan_windows(rest, size) if not rest.all() else []
@@ -156,17 +159,12 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
 
 def grow_holes(mask, pixels):
     """Enlarge the holes of a mask, (H, W, 1), 1 keep, 0 remove, by so many pixels in every direction."""
+    if pixels < 0 or pixels != int(pixels):
+        raise ValueError(f"grow is {pixels}, expected a whole number of pixels from 0 up.")
     if not pixels:
         return mask
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(pixels) + 1, 2 * int(pixels) + 1))
     return cv2.erode(mask, shape, borderValue=1)[..., np.newaxis]  # what is kept shrinks
-
-
-def _check_options(detail, grow):
-    if not 0 <= detail <= 1:
-        raise ValueError(f"detail is {detail}, expected a number from 0 (the generator alone) to 1.")
-    if grow < 0 or grow != int(grow):
-        raise ValueError(f"grow is {grow}, expected a whole number of pixels from 0 up.")
 
 
 def _read(picture, load):
@@ -198,7 +196,7 @@ def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, ba
             packed = _pack_tiles(image, keep, edges, tiles)
             answers = [_run(generator, *packed)]
             if detailed is not None:
-                answers.append(add_detail(packed[0], answers[0], packed[1], seed=seed))
+                answers.append(add_detail(packed[0], answers[0], packed[1], lines=_find_lines(packed[2]), seed=seed))
             for tile in tiles:
                 here, there = _place_tile(tile, keep.shape)
                 weight = weigh_tile(*(part.stop - part.start for part in here)) * thin[there]
@@ -209,6 +207,10 @@ def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, ba
         for output in outputs:
             output[thin] /= weights[thin][:, np.newaxis]
     return filled.copy() if detail and detailed is None else detailed
+
+
+def _find_lines(edges):
+    return None if edges is None else edges[..., 0] == 1
 
 
 def _place_tile(tile, shape):
@@ -260,7 +262,8 @@ def _fill_windows(generator, filled, detailed, known, source, edges, windows, si
             continue
         inside = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(piece, window, strict=True))
         scale = max(1, max(part.stop - part.start for part in window) / size)
-        answer = add_detail(detailed[window], filled[window], done[window], source[window], scale, seed)
+        lines = None if edges is None else _find_lines(edges[window])
+        answer = add_detail(detailed[window], filled[window], done[window], source[window], lines, scale, seed)
         detailed[piece] = np.where(done[piece][..., np.newaxis], detailed[piece], answer[inside])
         done[piece] = True
 

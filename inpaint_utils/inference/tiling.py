@@ -52,8 +52,9 @@ def plan_tiles(keep, size):
             continue
         margin = TILE_MARGIN + math.ceil(thickness)
         plans = [_cut_evenly(box, part, length, margin) for length in TILE_PIECES if length + 2 * margin <= size]
-        if plans:
-            tiles += min(plans, key=lambda plan: sum(_area(window) for window in plan))
+        plan = min(plans, key=lambda plan: sum(_area(window) for window in plan), default=[])
+        if plan and all(keep[_slices(_clip(window, keep.shape))].any() for window in plan):
+            tiles += plan
             rest[inside] |= part
     return _pack(tiles, size), rest
 
@@ -94,6 +95,10 @@ def _cut_evenly(box, part, length, margin):
             )
         )
     return windows
+
+
+def _clip(window, shape):
+    return [(max(start, 0), min(end, length)) for (start, end), length in zip(window, shape, strict=True)]
 
 
 def _area(window):
