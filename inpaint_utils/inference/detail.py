@@ -15,11 +15,11 @@ import numpy as np
 SMALLEST_PATCH, LARGEST_PATCH = 4, 96  # pixels a side
 MOST_CANDIDATES = 3000  # patches to choose from, a random sample of the kept ones
 PATCH_SHARE = 0.25  # of the hole's thickness, a patch's side
-FINALISTS = 6
+FINALISTS = 12  # and of these also the patches a pixel to the side
 SHORT_LIST = 32  # of them are compared with what lies beside the patch already
-SPLIT_SIGMA = 10  # pixels; what is coarser than this comes from the generator
-GUIDE_WEIGHT = 0.2
-LIVELINESS_WEIGHT, FAR_WEIGHT, AGAIN_WEIGHT = 1.0, 0.004, 0.003
+SPLIT_SHARE = 0.5  # of a patch's side, the sigma in pixels of the blur that leaves what the generator decides
+FOG_SIGMA = 2.5  # pixels that the generator saw; it knows nothing finer
+LIVELINESS_WEIGHT, FAR_WEIGHT, AGAIN_WEIGHT = 0.5, 0.004, 0.003
 LINE_SIGMA = 1.5  # pixels over which the detail begins beside a drawn line
 SEAM_SIGMA = 0.7  # pixels over which two patches are blended along their seam
 
@@ -45,7 +45,7 @@ def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
     size = _choose_patch_size(hole)
     if not hole.any() or min(keep.shape) < SMALLEST_PATCH:
         return both
-    coarse = _blur(both, SPLIT_SIGMA * max(scale, 1))
+    coarse = _blur(both, max(SPLIT_SHARE * size, FOG_SIGMA * scale))
     residual = both - coarse
     sewn, done = np.where(keep[..., np.newaxis], residual, 0), keep.copy()
     rng = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ def _compare(coarse, residual, keep, source, to, candidates, size):
     costs *= cell**2
 
     cell = max(1, size // 8)
-    weights = np.where(sample(keep.astype(np.float32), to, cell) > 0.99, 1, np.float32(GUIDE_WEIGHT))
+    weights = (sample(keep.astype(np.float32), to, cell) > 0.99).astype(np.float32)
     ours, theirs = sample(residual, to, cell), sample(residual, candidates, cell)
     squares = [np.square(part).sum(axis=-1).reshape(len(part), -1) for part in (ours, theirs)]
     ours = (ours * weights[..., np.newaxis]).reshape(len(ours), -1)

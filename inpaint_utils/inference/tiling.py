@@ -15,7 +15,7 @@ import numpy as np
 CELL = 32  # pixels; holes are grouped on a grid this coarse, so that a million specks cost no more than one hole
 LARGEST_SHRINK = 2  # a thin hole whose window would have to shrink more than this is filled piece by piece
 THIN = 16  # pixels across; a hole thinner than this is filled in tiles
-TILE_MARGIN = 12  # pixels of context around a tile's piece, and 1 more for each pixel that its hole is thick
+TILE_MARGIN = 8  # pixels of context around a tile's piece, and 1 more for each pixel that its hole is thick
 TILE_PIECES = (40, 104, 232)  # pixels a side that a hole may be cut into: the one with the fewest pixels to look at
 
 
