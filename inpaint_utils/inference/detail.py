@@ -123,8 +123,10 @@ def _quilt(coarse, residual, keep, source, sewn, done, size, rng):
         used += np.maximum(np.abs(from_y - start_y), np.abs(from_x - start_x)) < size // 2
         new = residual[start_y : start_y + size, start_x : start_x + size]
         old = sewn[here]
-        share = _cut_seam(np.square(new - old).sum(axis=-1) * known, done[here])
-        share[keep[here]] = 0
+        share = (known == 0).astype(np.float32)
+        if beside.any():
+            share = _cut_seam(np.square(new - old).sum(axis=-1) * known, done[here], beside)
+            share[keep[here]] = 0
         old += share[..., np.newaxis] * (new - old)
         done[here] = True
 
@@ -193,16 +195,17 @@ def _compare(coarse, residual, keep, source, to, candidates, size):
     return costs + (FAR_WEIGHT * size**2 / max(keep.shape)) * far.astype(np.float32)
 
 
-def _cut_seam(gap, known):
+def _cut_seam(gap, known, sewn):
     """How much of a new patch to take, float32 (size, size): 1 inside, 0 beyond the seams with what lies there.
 
-    gap: (size, size), squared difference between the two. known: where something lies already. From each side of which
-    most is known, a seam of least difference (Efros and Freeman 2001) is cut through the half of the patch next to it.
+    gap: (size, size), squared difference between the two. known: where something lies already; sewn: where that is no
+    kept pixel. From each side with sewn pixels, if most of it is known, a seam of least difference (Efros and Freeman
+    2001) is cut through the half of the patch next to it.
     """
     size, half = len(gap), len(gap) // 2
     take = np.ones((size, size), bool)
     for turn in range(4):
-        if np.rot90(known, turn)[:, 0].mean() > 0.5:
+        if np.rot90(sewn, turn)[:, :half].any() and np.rot90(known, turn)[:, 0].mean() > 0.5:
             seam = _find_seam(np.rot90(gap, turn)[:, :half])
             inside = np.ones((size, size), bool)
             inside[:, :half] = np.arange(half) >= seam[:, np.newaxis]
