@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from functools import partial
 
 import keras
 import numpy as np
@@ -15,9 +16,10 @@ from inpaint_utils.data.masks import create_mask
 from inpaint_utils.evaluation.evaluate import generator_fill
 from inpaint_utils.inference import inpaint as inference
 from inpaint_utils.inference.inpaint import build_input, inpaint, load_generator
-from inpaint_utils.inference.tiling import plan_windows
+from inpaint_utils.inference.tiling import plan_tiles, plan_windows
 from inpaint_utils.networks.models import build_discriminator, build_generator
 
+fill = partial(inpaint, detail=0)  # the generator alone; tests/test_detail.py sees what the detail adds
 GENERATORS = {size: build_generator(size, 4) for size in (None, 128)}
 
 
@@ -71,7 +73,7 @@ def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_fo
         mask[0] = 1
     image = np.random.default_rng(seed).random((*mask.shape[:2], 3), np.float32)
     before = image.copy()
-    filled = inpaint(GENERATORS[fixed], image, mask)
+    filled = inpaint(GENERATORS[fixed], image, mask, seed=seed)
     assert filled.shape == image.shape and filled.dtype == np.float32
     assert np.isfinite(filled).all() and filled.min() >= 0 and filled.max() <= 1
     keep = mask[..., 0] == 1
@@ -84,7 +86,7 @@ def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_fo
 def test_every_hole_pixel_is_filled(height, width, fixed):
     mask = create_mask((height, width), 0.4, seed=1)
     unfilled = np.where(mask == 1, np.float32([0.5] * 3), np.nan)
-    filled = inpaint(Recorder(size=fixed), unfilled, mask)
+    filled = fill(Recorder(size=fixed), unfilled, mask)
     assert np.isfinite(filled).all()
     assert np.median(filled[mask[..., 0] == 0]) == pytest.approx(0.7, abs=0.05)
 
@@ -94,15 +96,15 @@ def test_what_lies_under_the_hole_does_not_change_the_answer_by_one_bit(side):
     mask = draw_mask(side, side, (side // 4 + 1, side // 4 + 1, side // 2, side // 2), (0, 0, 20, 20))
     image = draw_photo(side, side)
     other = np.where(mask == 1, image, 1 - image)
-    assert np.array_equal(inpaint(GENERATORS[None], image, mask), inpaint(GENERATORS[None], other, mask))
+    assert np.array_equal(fill(GENERATORS[None], image, mask), fill(GENERATORS[None], other, mask))
     unreadable = np.where(mask == 1, image, np.nan)
-    assert np.array_equal(inpaint(GENERATORS[None], image, mask), inpaint(GENERATORS[None], unreadable, mask))
+    assert np.array_equal(fill(GENERATORS[None], image, mask), fill(GENERATORS[None], unreadable, mask))
 
 
 def test_a_256_pixel_photo_whose_holes_keep_off_its_sides_is_filled_as_in_the_evaluation():
     image, mask = draw_photo(256, 256), draw_mask(256, 256, (40, 60, 130, 120), (200, 20, 30, 30))
     raw = generator_fill(GENERATORS[None])(image[np.newaxis], mask[np.newaxis], [None])[0]
-    np.testing.assert_allclose(inpaint(GENERATORS[None], image, mask), np.where(mask == 1, image, raw), atol=1e-5)
+    np.testing.assert_allclose(fill(GENERATORS[None], image, mask), np.where(mask == 1, image, raw), atol=1e-5)
 
 
 @pytest.mark.parametrize(("turns", "flip"), [(0, False), (0, True), (1, False), (1, True)])
@@ -118,13 +120,13 @@ def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(turns, flip):
         return np.abs(np.diff((back[:, ::-1] if flip else back)[80:170, -8:], n=2, axis=1)).mean()
 
     raw = generator_fill(generator)(image[np.newaxis], mask[np.newaxis], [None])[0]
-    assert see_line(inpaint(generator, image, mask)) < 0.5 * see_line(raw)
+    assert see_line(fill(generator, image, mask)) < 0.5 * see_line(raw)
 
 
 def test_room_is_made_only_along_sides_that_a_hole_is_near_to():
     recorder = Recorder()
     for hole in ((100, 100, 40, 40), (100, 220, 40, 36), (0, 100, 40, 40), (10, 230, 40, 20)):
-        inpaint(recorder, np.full((256, 256, 3), 0.5, np.float32), draw_mask(256, 256, hole))
+        fill(recorder, np.full((256, 256, 3), 0.5, np.float32), draw_mask(256, 256, hole))
     assert [part.shape[:2] for part in recorder.seen] == [(256, 256), (256, 384), (384, 256), (384, 384)]
 
 
@@ -137,14 +139,14 @@ def test_the_answer_hardly_depends_on_where_the_padding_is(height, width, seed):
     for share in (lambda missing: (0, missing), lambda missing: (missing, 0)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(inference, "_share_padding", share)
-            answers.append(inpaint(GENERATORS[None], image, mask))
+            answers.append(fill(GENERATORS[None], image, mask))
     change = np.abs(answers[0] - answers[1])[mask[..., 0] == 0]
     assert change.mean() <= 0.03 and np.percentile(change, 99) <= 0.25
 
 
 def test_the_padding_mirrors_photo_and_hole_alike():
     recorder = Recorder()
-    inpaint(recorder, np.full((128, 90, 3), 0.5, np.float32), draw_mask(128, 90, (50, 80, 20, 10)))
+    fill(recorder, np.full((128, 90, 3), 0.5, np.float32), draw_mask(128, 90, (50, 80, 20, 10)))
     (seen,) = recorder.seen
     assert seen.shape == (128, 128, 4)
     hole = (seen[..., :3] == 0).all(axis=-1)
@@ -154,7 +156,7 @@ def test_the_padding_mirrors_photo_and_hole_alike():
 
 def test_a_small_hole_in_a_large_photo_is_seen_at_full_resolution():
     image, recorder = draw_photo(1000, 1500), Recorder()
-    inpaint(recorder, image, draw_mask(1000, 1500, (600, 700, 60, 60)))
+    fill(recorder, image, draw_mask(1000, 1500, (600, 700, 60, 60)))
     (seen,) = recorder.seen
     assert seen.shape == (256, 256, 4)
     np.testing.assert_allclose(seen[0, :, :3], np.maximum(image[502, 602:858], 1 / 255), atol=1e-6)
@@ -162,7 +164,7 @@ def test_a_small_hole_in_a_large_photo_is_seen_at_full_resolution():
 
 def test_a_hole_larger_than_the_context_is_filled_from_the_whole_photo():
     recorder, image = Recorder(), np.full((1600, 1200, 3), 0.4, np.float32)
-    filled = inpaint(recorder, image, draw_mask(1600, 1200, (12, 12, 1576, 1176)))  # rim cells keep a part
+    filled = fill(recorder, image, draw_mask(1600, 1200, (12, 12, 1576, 1176)))  # rim cells keep a part
     (seen,) = recorder.seen
     assert seen.shape == (512 + 128, 384 + 128, 4)  # shrunk, with room beyond the sides that the hole is near to
     assert np.allclose(filled[800, 600], 0.7)
@@ -174,7 +176,7 @@ def test_the_rim_of_an_enlarged_answer_joins_the_kept_pixels_and_the_inside_stay
     image = np.full((1500, 1500, 3), 0.5, np.float32)
     for top in range(500, 506):  # wherever the rim falls within an enlarged pixel
         mask = draw_mask(1500, 1500, (top, 500, 500, 500))
-        filled = inpaint(Recorder(0.7), image, mask)
+        filled = fill(Recorder(0.7), image, mask)
         assert np.abs(filled[top, 600:900] - 0.5).max() < 0.06  # 0.2 without the feather
         assert np.allclose(filled[top + 10 : top + 490, 600:900], 0.7)
         assert (filled[mask[..., 0] == 1] == 0.5).all()
@@ -184,7 +186,7 @@ def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window()
     mask, recorder = draw_mask(1600, 1600, (200, 200, 1200, 1200)), Recorder()
     edges = np.full((1600, 1600), 0.5)
     edges[700, 400:1000] = 1
-    inpaint(recorder, draw_photo(1600, 1600), mask, edges)
+    fill(recorder, draw_photo(1600, 1600), mask, edges)
     (seen,) = recorder.seen
     hole = (seen[..., :3] == 0).all(axis=-1)
     assert (seen[..., 3][hole] == 1).sum() == pytest.approx(600 * 512 / 1600, abs=3)
@@ -194,9 +196,9 @@ def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window()
 def test_guidance_changes_the_answer_and_comes_with_or_without_a_channel_axis():
     image, mask = draw_photo(200, 300), draw_mask(200, 300, (50, 50, 100, 100))
     edges = (np.random.default_rng(0).random((200, 300)) > 0.5).astype(np.float32)
-    guided = inpaint(GENERATORS[None], image, mask, edges)
-    assert np.array_equal(guided, inpaint(GENERATORS[None], image, mask, edges[..., np.newaxis]))
-    assert not np.array_equal(guided, inpaint(GENERATORS[None], image, mask))
+    guided = fill(GENERATORS[None], image, mask, edges)
+    assert np.array_equal(guided, fill(GENERATORS[None], image, mask, edges[..., np.newaxis]))
+    assert not np.array_equal(guided, fill(GENERATORS[None], image, mask))
 
 
 @settings(max_examples=50, deadline=None)
@@ -230,6 +232,103 @@ def test_a_wire_across_the_photo_is_filled_at_full_resolution_and_a_thick_hole_i
     assert len(plan_windows(thick, 512)) == 1
 
 
+def test_specks_share_few_pictures_and_each_is_in_one():
+    keep, rng = np.ones((2000, 3000), bool), np.random.default_rng(0)
+    keep[rng.integers(2000, size=300), rng.integers(3000, size=300)] = False
+    pictures, rest = plan_tiles(keep, 256)
+    assert rest.all() and len(pictures) <= 10
+    for tiles in pictures:
+        taken = np.zeros((256, 256), int)
+        for (rows, columns), (top, left) in tiles:
+            taken[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start] += 1
+        assert taken.max() == 1 and taken.sum() == sum(
+            np.prod([part.stop - part.start for part in tile.window]) for tile in tiles
+        )
+
+
+@settings(max_examples=30, deadline=None)
+@given(mask=masks(longest=900), size=st.sampled_from((128, 256)))
+def test_tiles_and_windows_together_cover_every_hole(mask, size):
+    keep = mask[..., 0] == 1
+    if not keep.any():
+        keep[0, 0] = True
+    pictures, rest = plan_tiles(keep, size)
+    covered = keep.copy()
+    for tile in (tile for tiles in pictures for tile in tiles):
+        covered[tuple(slice(max(0, part.start), part.stop) for part in tile.window)] = True
+        corners = zip(tile.corner, tile.window, strict=True)
+        assert all(0 <= first <= size - (part.stop - part.start) for first, part in corners)
+    assert covered[rest].all(), "a hole that the windows leave out is in no tile"
+    assert (rest | ~keep).all()
+
+
+@pytest.mark.parametrize("hole", [(300, 500, 3, 3), (0, 500, 3, 3), (300, 20, 4, 900), (100, 996, 400, 4)])
+def test_packed_small_holes_are_filled_much_as_one_by_one(hole):
+    """Stated tolerance: 0.04 on average (other tiles lie beside it, and the network normalizes over all of them)."""
+    rows, columns = np.mgrid[:600, :1000].astype(np.float32)
+    image = np.stack([rows / 600, columns / 1000, 0.5 + 0.3 * np.sin(columns / 15)], axis=-1)
+    others = [(50 + 97 * i, 40 + 83 * j, 2, 2) for i in range(5) for j in range(11)]
+    alone, together = draw_mask(600, 1000, hole), draw_mask(600, 1000, hole, *others)
+    hidden = alone[..., 0] == 0
+    window = tuple(
+        slice(max(0, start - 60), start + length + 60) for start, length in zip(hole[:2], hole[2:], strict=True)
+    )
+    one = fill(load_generator(), image[window], alone[window])[hidden[window]] if max(hole[2:]) < 100 else image[hidden]
+    packed = fill(load_generator(), image, together)[hidden]
+    assert np.abs(packed - one).mean() < 0.04
+    assert np.percentile(np.abs(fill(load_generator(), image, alone)[hidden] - packed), 99) < 0.1
+
+
+def test_a_long_line_shows_no_joints_between_its_tiles():
+    image = np.full((600, 1500, 3), 0.5, np.float32)
+    image += 0.2 * np.linspace(-1, 1, 1500, dtype=np.float32)[:, np.newaxis]
+    filled = fill(load_generator(), image, draw_mask(600, 1500, (300, 100, 5, 1300)))[302, 100:1400]
+    assert np.abs(np.diff(filled, axis=0)).max() < 0.02
+
+
+def test_growing_the_hole_by_pixels_removes_that_much_more():
+    image, mask = np.full((200, 200, 3), 0.5, np.float32), draw_mask(200, 200, (80, 90, 20, 30))
+    changed = fill(Recorder(), image, mask, grow=4)[..., 0] != 0.5
+    rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (76, 103, 86, 123)
+    assert not changed[76, 86], "corners are rounded"
+
+
+def test_paths_and_pil_pictures_are_taken_and_the_generator_may_be_left_out(tmp_path):
+    from PIL import Image
+
+    from inpaint_utils.data.images import load_image, save_image
+
+    save_image(tmp_path / "photo.png", draw_photo(100, 120))
+    photo, mask = load_image(tmp_path / "photo.png"), draw_mask(100, 120, (30, 40, 20, 30))
+    Image.fromarray((mask[..., 0] * 255).astype(np.uint8)).save(tmp_path / "mask.png")
+    answer = inpaint(load_generator(), photo, mask)
+    assert np.array_equal(answer, inpaint(str(tmp_path / "photo.png"), tmp_path / "mask.png"))
+    assert np.array_equal(answer, inpaint(image=photo, mask=mask))
+    pictures = [Image.open(tmp_path / name) for name in ("photo.png", "mask.png")]
+    assert np.array_equal(answer, inpaint(*pictures))
+    edges = np.zeros((100, 120, 1), np.float32)
+    guided = inpaint(load_generator(), photo, mask, edges)
+    assert np.array_equal(guided, inpaint(photo, mask, edges)) and np.array_equal(
+        guided, inpaint(photo, mask, edges=edges)
+    )
+
+
+def test_without_detail_the_answer_is_the_networks_bit_for_bit():
+    image, mask = draw_photo(256, 256), draw_mask(256, 256, (40, 60, 130, 120))
+    raw = np.asarray(GENERATORS[None](build_input(image, mask)[np.newaxis], training=False))[0]
+    assert np.array_equal(fill(GENERATORS[None], image, mask), np.where(mask == 1, image, raw))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"detail": 1.5}, "detail is 1.5"), ({"grow": -1}, "grow is -1"), ({"seed": -2}, r"seed is \[-2\]")],
+)
+def test_options_out_of_range_are_refused_in_one_sentence(options, words):
+    with pytest.raises(ValueError, match=words):
+        inpaint(GENERATORS[None], draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9)), **options)
+
+
 def test_a_cut_goes_where_the_hole_is_thin():
     keep = draw_mask(2000, 4000, (1000, 100, 8, 3800), (850, 1900, 300, 300))[..., 0] == 1  # a wire through a box
     pieces = [piece for piece, _ in plan_windows(keep, 512)]
@@ -239,7 +338,7 @@ def test_a_cut_goes_where_the_hole_is_thin():
 
 def test_later_pieces_see_the_answer_of_earlier_ones():
     recorder = Recorder(0.7)
-    inpaint(recorder, np.full((600, 3000, 3), 0.2, np.float32), draw_mask(600, 3000, (300, 0, 10, 3000)))
+    fill(recorder, np.full((600, 3000, 3), 0.2, np.float32), draw_mask(600, 3000, (300, 0, 24, 3000)))
     assert len(recorder.seen) > 3
     assert not (np.abs(recorder.seen[0][..., 0] - 0.7) < 0.01).any()
     assert all((np.abs(seen[..., 0] - 0.7) < 0.01).any() for seen in recorder.seen[1:])
@@ -286,7 +385,7 @@ print(json.dumps([seconds, gigabytes, same, bool(np.isfinite(filled).all())]))
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(image, mask, edges, words):
     with pytest.raises(ValueError, match=words) as caught:
-        inpaint(GENERATORS[None], image, mask, edges)
+        fill(GENERATORS[None], image, mask, edges)
     assert "\n" not in str(caught.value)
 
 
@@ -300,7 +399,7 @@ def test_a_saved_generator_opens_and_answers_the_same(tmp_path):
     GENERATORS[None].save(tmp_path / "generator.keras")
     image, mask = draw_photo(100, 150), draw_mask(100, 150, (20, 20, 40, 40))
     loaded = load_generator(str(tmp_path / "generator.keras"))
-    np.testing.assert_allclose(inpaint(loaded, image, mask), inpaint(GENERATORS[None], image, mask), atol=1e-6)
+    np.testing.assert_allclose(fill(loaded, image, mask), fill(GENERATORS[None], image, mask), atol=1e-6)
 
 
 def test_the_shipped_generator_is_also_found_in_kaggles_input(tmp_path, monkeypatch):

@@ -3,10 +3,15 @@
 Beside them stands the arithmetic limit: the network's operations at the rate of a large matrix product, measured in
 the same rounds, so that a busy machine slows all alike. Run it with `python tools/bench_inference.py`; it needs the
 extras `tensorflow` and `fast`.
+
+`python benchmarks/inference.py --photos` times whole calls of `inpaint` instead: 256×256 pixels, and the large photos
+with specks, scratches, wires, frames and large holes for which the windows are planned. KERAS_BACKEND=jax works, too.
 """
 
 import argparse
+import math
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -15,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from inpaint_utils.files import format_csv, write_atomically  # noqa: E402
@@ -86,18 +92,109 @@ def measure(paths, operations, picture, rounds):
     ]
 
 
+def draw_cases():
+    """Name -> (height, width, a function that paints the holes into a uint8 mask of 255) of the photos of --photos."""
+
+    def draw_boxes(*boxes):
+        def draw(mask):
+            for top, left, high, wide in boxes:
+                mask[top : top + high, left : left + wide] = 0
+
+        return draw
+
+    def draw_lines(count, thickness):
+        def draw(mask):
+            (height, width), rng = mask.shape, np.random.default_rng(0)
+            for _ in range(count):
+                ends = [(int(rng.integers(width)), int(rng.integers(height))) for _ in range(2)]
+                cv2.line(mask, *ends, 0, thickness)
+
+        return draw
+
+    def draw_specks(mask):
+        (height, width), rng = mask.shape, np.random.default_rng(0)
+        for _ in range(3000):
+            place = int(rng.integers(3, width - 3)), int(rng.integers(3, height - 3))
+            cv2.circle(mask, place, int(rng.integers(1, 4)), 0, -1)
+
+    def draw_rows(mask):
+        mask[::2] = 0
+
+    def draw_wires(mask):
+        for i in range(8):
+            left, right = (0, 150 + 150 * i), (mask.shape[1] - 1, 250 + 140 * i)
+            cv2.line(mask, left, right, 0, 4)
+
+    def draw_frame(thickness):
+        def draw(mask):
+            mask[:thickness], mask[-thickness:], mask[:, :thickness], mask[:, -thickness:] = 0, 0, 0, 0
+
+        return draw
+
+    five = ((0, 0, 200, 300), (3700, 5800, 300, 200), (1000, 2000, 900, 700), (2500, 100, 40, 40))
+    return {
+        "256×256, a box": (256, 256, draw_boxes((60, 70, 120, 110))),
+        "400×300": (300, 400, draw_boxes((100, 150, 70, 80))),
+        "300×400": (400, 300, draw_boxes((100, 150, 70, 80))),
+        "640×480": (480, 640, draw_boxes((100, 150, 70, 80))),
+        "20 MP, 3,000 specks": (3648, 5472, draw_specks),
+        "12 MP, 20 scratches": (3000, 4000, draw_lines(20, 3)),
+        "3 MP, 8 wires": (1500, 2000, draw_wires),
+        "3 MP, every second row": (1500, 2000, draw_rows),
+        "18 MP panorama, strips": (1500, 12000, draw_boxes((0, 0, 60, 12000), (1440, 0, 60, 12000))),
+        "24 MP, frame of 30 px": (4000, 6000, draw_frame(30)),
+        "24 MP, five holes": (4000, 6000, draw_boxes(*five, (2000, 4000, 500, 1200))),
+        "24 MP, 1,500-px hole": (4000, 6000, draw_boxes((1200, 2200, 1500, 1500))),
+    }
+
+
+def measure_photos(generator, names, detail):
+    """Print the seconds of `inpaint` for each case; the photo is a sample photo, enlarged, with grain of its own."""
+    from inpaint_utils import inpaint, load_image, sample_photos
+
+    options = {} if detail is None else {"detail": detail}
+    photo = load_image(sample_photos()[10])
+    for name, (height, width, draw) in draw_cases().items():
+        if names and not any(part in name for part in names):
+            continue
+        grain = np.random.default_rng(0).normal(0, 0.02, (height, width, 1)).astype(np.float32)
+        image = np.clip(cv2.resize(photo, (width, height)) + grain, 0, 1)
+        mask = np.full((height, width), 255, np.uint8)
+        draw(mask)
+        start, own = time.perf_counter(), time.process_time()
+        filled = inpaint(generator, image, mask[..., np.newaxis], **options)
+        seconds, own, peak = time.perf_counter() - start, time.process_time() - own, read_peak()
+        inside = cv2.erode((mask == 0).astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=0) == 1
+        sharpness = see_detail(filled, inside) / see_detail(image, inside) if inside.any() else math.nan
+        print(f"{name:26}{seconds:8.1f} s{own:8.1f} s of processors{peak:7.2f} GB at most   sharpness {sharpness:.2f}")
+
+
+def read_peak():
+    """The most memory that the process has held so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def see_detail(picture, inside):
+    """Mean absolute difference to its blur."""
+    return float(np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 1.5))[inside].mean())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--generator", type=Path, help=".keras file (default: an untrained one of --filters)")
     parser.add_argument("--filters", type=int, default=64, help="of the untrained generator (default 64)")
     parser.add_argument("--size", type=int, default=256, help="pixels a side, a multiple of 128 (default 256)")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--photos", nargs="*", help="time inpaint on photos instead: parts of their names, or all")
+    parser.add_argument("--detail", type=float, help="detail of --photos (default: as inpaint has it)")
     parser.add_argument("-o", "--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
     from inpaint_utils.data.masks import create_mask
     from inpaint_utils.inference.inpaint import build_input, load_generator
     from inpaint_utils.networks.models import build_generator
 
+    if options.photos is not None:
+        return measure_photos(load_generator(options.generator), options.photos, options.detail)
     generator = load_generator(options.generator) if options.generator else build_generator(None, options.filters)
     shape = (options.size, options.size)
     photo = np.random.default_rng(0).random((*shape, 3), np.float32)

@@ -66,7 +66,8 @@ def _run(options, filled, stopped):
             raise KeyboardInterrupt
         seed = [options.seed, i]
         try:
-            notes += fill_file(generator, *job, difficulty=options.make_mask, seed=seed, invert=options.invert)
+            chosen = {"difficulty": options.make_mask, "detail": options.detail, "grow": options.grow}
+            notes += fill_file(generator, *job, **chosen, seed=seed, invert=options.invert)
             filled.append(job[-1])
         except (OSError, ValueError, MemoryError) as error:
             reasons.append(str(error) or f"{job[0]} does not fit into the memory: make it smaller.")
@@ -96,7 +97,9 @@ def _build_parser():
     add("--invert", action="store_true", help="read the mask the other way round: white (or painted) = remove")
     add("--edges", type=Path, help="sketch to guide the filling: white = edge, black = none, gray = unknown")
     add("--make-mask", choices=DIFFICULTIES, help="draw a random mask instead, to try")
-    add("--seed", type=int, default=0, help="seed of --make-mask (default 0)")
+    add("--detail", type=float, default=1, help="share of the photo's own fine detail, 0 to 1 (default 1)")
+    add("--grow", type=int, default=0, help="pixels by which the holes are enlarged first (default 0)")
+    add("--seed", type=int, default=0, help="another one gives another detail, and mask of --make-mask (default 0)")
     add("--generator", type=Path, help=".keras, .onnx or .tflite file (default: the one that ships)")
     return parser
 

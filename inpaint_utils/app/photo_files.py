@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.masks import create_mask, read_mask
+from ..data.masks import create_mask, grow_holes, read_mask
 from ..data.pictures import KEEPS_16_BITS, KEEPS_ALPHA, read_picture, write_picture
 
 LARGE_HOLE = 0.5  # share of the photo from which a mask may have been meant the other way round
 CONVENTION = "white keeps and black removes, so swap them (--invert) if the mask means the opposite."
 
 
-def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, invert=False):
+def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, invert=False, detail=1.0, grow=0):
     """Fill the holes of one photo file and write it: upright, with its alpha channel, in its 8 or 16 bits.
 
     A photo whose visible kept pixels are gray is filled with gray. Colour profile, camera data and resolution are
@@ -22,6 +22,7 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, in
         mask: path, white = keep, black = remove (see `load_mask`); None to draw one of `difficulty` with `seed`.
         edges: path of a sketch (see `load_sketch`), or None.
         invert: True if the mask's white removes.
+        detail, grow: as in `inpaint`, which gets the seed, too.
 
     Returns: a list of sentences that the user should read: what was split, guessed or left out.
     Raises: OSError or ValueError, one sentence.
@@ -39,6 +40,7 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, in
         keep, read = read_mask(mask, invert=invert)
         _check_side(photo, picture, mask, keep.shape)
         notes += read + _check_share(mask, keep)
+    keep = grow_holes(keep, grow)
     guide = None
     if edges is not None:
         guide = load_sketch(edges)
@@ -51,7 +53,7 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, in
             )
     highest = np.float32(np.iinfo(picture.pixels.dtype).max)
     try:
-        filled = fill_visible(generator, picture.rgb / highest, keep, guide, picture.alpha)
+        filled = fill_visible(generator, picture.rgb / highest, keep, guide, picture.alpha, detail=detail, seed=seed)
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from None
     hole, channels = keep[..., 0] == 0, 1 if picture.pixels.shape[2] < 3 else 3
@@ -60,11 +62,12 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, in
     return notes
 
 
-def fill_visible(generator, image, mask, edges=None, alpha=None):
+def fill_visible(generator, image, mask, edges=None, alpha=None, **chosen):
     """`inpaint` for a photo with transparency: colours under an alpha of 0 are unknown to the generator, yet kept.
 
     Args:
         image, mask, edges: as for `inpaint`. alpha: (H, W), 0 = transparent, or None.
+        chosen: other arguments of `inpaint`.
 
     Returns: float32 (H, W, 3); gray if what is kept and visible is gray.
     Raises: ValueError as `inpaint` does, and if nothing that is kept is visible.
@@ -74,7 +77,7 @@ def fill_visible(generator, image, mask, edges=None, alpha=None):
     known = mask if alpha is None else mask * (alpha > 0)[..., np.newaxis]
     if mask.any() and not known.any():
         raise ValueError("All that the mask keeps is transparent, expected some visible pixels: draw a smaller hole.")
-    filled = inpaint(generator, image, known, edges)
+    filled = inpaint(generator, image, known, edges, **chosen)
     seen = known[..., 0] == 1
     if ((image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2]) | ~seen).all():
         filled[~seen] = filled[~seen] @ np.float32([[0.299], [0.587], [0.114]])

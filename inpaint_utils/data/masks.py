@@ -94,6 +94,16 @@ def check_mask(mask, image_shape):
     return (mask == white).astype(np.float32)
 
 
+def grow_holes(mask, pixels):
+    """Enlarge the holes of a mask, (H, W, 1), 1 keep, 0 remove, by so many pixels in every direction."""
+    if pixels < 0 or pixels != int(pixels):
+        raise ValueError(f"grow is {pixels}, expected a whole number of pixels from 0 up.")
+    if not pixels:
+        return mask
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(pixels) + 1, 2 * int(pixels) + 1))
+    return cv2.erode(mask, shape, borderValue=1)[..., np.newaxis]  # what is kept shrinks
+
+
 def load_mask(path, size=None, invert=False):
     """Read a mask from a picture file: white = keep, black = remove, gray split at 128.
 

@@ -58,7 +58,7 @@ def smooth_fill(image, mask):
     from .inpaint import LARGEST_SIDE, SIZE_MULTIPLE, inpaint
 
     size = math.ceil(max(image.shape[:2]) / SIZE_MULTIPLE) * SIZE_MULTIPLE
-    return inpaint(_untaught_generator(min(size, LARGEST_SIDE)), image, mask)
+    return inpaint(_untaught_generator(min(size, LARGEST_SIDE)), image, mask, detail=0)
 
 
 @cache

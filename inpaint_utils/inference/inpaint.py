@@ -3,23 +3,32 @@
 import json
 import shutil
 import tempfile
+import weakref
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
+from tqdm.auto import tqdm
 
 from ..data.edges import check_edges, combine_edges
-from ..data.masks import check_mask
+from ..data.images import load_image
+from ..data.masks import check_mask, grow_holes, load_mask
 from ..host import INPUT_FOLDER
 from ..networks.models import SIZE_MULTIPLE
+from .detail import add_detail
 from .export import EXPORT_ENDINGS, open_exported
-from .tiling import plan_windows
+from .tiling import cut_out, plan_tiles, plan_windows, weigh_tile
 
 SIDE_MARGIN = 16  # pixels; a hole nearer to a side than this gets room beyond it
 LARGEST_SIDE = 512  # pixels a generator of no fixed size sees at once: twice what it was trained with
 BEYOND = 0.01  # of the value range: how far an answer may miss [0, 1], as one of 8-bit weights may
+
+
+PACKED_SIDE = 256  # pixels a side of a picture in which small holes are packed
+LONG_WAIT = 3  # seconds that a photo may take before its progress is shown
 GENERATOR_FILE = "inpainting_generator_best.keras"
 
 
@@ -147,42 +156,172 @@ def build_input(image, mask, edges=None):
     return np.concatenate([kept, combine_edges(image, mask, edges)], axis=-1)
 
 
-def inpaint(generator, image, mask, edges=None):
+def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=0, seed=0):
     """Fill the holes of a photo of any size; kept pixels come back bit for bit.
 
+    `inpaint("photo.jpg", "mask.png")` is enough: the generator may be left out, and the one that ships is loaded once.
+
     A photo of up to 512 pixels a side (or up to the generator's own size) is filled as a whole, padded by reflection
-    (to a multiple of 128, and beyond a side that a hole comes near to).
-    In a larger one each hole is filled in a window with context around it (see `plan_windows`), at the photo's own
-    resolution where the window has up to 512 pixels; the answer of a larger window comes back enlarged.
+    (to a multiple of 128, and beyond a side that a hole comes near to). In a larger one, specks and thin lines are cut
+    into small tiles, many of which are packed into one picture for the generator (see `plan_tiles`). Every other hole
+    is filled in a window with context around it (see `plan_windows`), at the photo's own resolution where the window
+    has up to 512 pixels; the answer of a larger window comes back enlarged. The detail is always taken from the photo
+    at its own resolution (see `add_detail`).
 
     Args:
-        generator: from `load_generator` or `build_generator`.
-        image: (H, W, 3) float32 RGB in [0, 1], any size; what it holds in the holes does not matter.
-        mask: (H, W, 1), 1 keep, 0 remove.
+        generator: from `load_generator` or `build_generator`; None, or nothing before the image, for the one that
+            ships.
+        image: (H, W, 3) float32 RGB in [0, 1], any size, a PIL picture or a path; what it holds in the holes does not
+            matter.
+        mask: (H, W, 1), 1 keep, 0 remove, a PIL picture or a path (see `load_mask`).
         edges: see `build_input`.
+        detail: float in [0, 1], how much of the photo's own fine detail is laid onto the generator's answer; 0 is
+            the generator alone.
+        grow: int, pixels by which the holes are enlarged first: for a mask whose border shows what was to go.
+        seed: int from 0 up, or a sequence of them; another one gives another choice of detail.
 
     Returns: float32 (H, W, 3), same size.
-    Raises: ValueError if mask or edges do not fit the image, or nothing is kept.
+    Raises: ValueError if mask or edges do not fit the image, nothing is kept, or detail, grow or seed are out of
+        their range.
     """
-    image = np.asarray(image, np.float32)
+    if generator is not None and not callable(generator):  # the generator was left out
+        pictures = [generator, *(given for given in (image, mask, edges) if given is not None)]
+        generator, image, mask, edges = None, *pictures, *[None] * (3 - len(pictures))
+    if image is None or mask is None:
+        raise ValueError("There is no image or no mask: call inpaint(generator, image, mask) or inpaint(image, mask).")
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail is {detail}, expected a number from 0 (the generator alone) to 1.")
+    image = np.asarray(_read(image, load_image), np.float32)
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"The image has shape {image.shape}, expected (height, width, 3): read it with load_image.")
-    mask = check_mask(mask, image.shape)
+    mask = grow_holes(check_mask(_read(mask, load_mask), image.shape), grow)
     edges = None if edges is None else check_edges(edges, mask.shape)  # before any of them is shrunk or left out
     keep = mask[..., 0] == 1
     if not keep.any():
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
-    filled, size = image.copy(), generator.input_shape[1] or LARGEST_SIDE
-    whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
-    for piece, window in [(whole, whole)] if max(image.shape[:2]) <= size else plan_windows(keep, size):
-        if keep[piece].all():
-            continue
-        guide = None if edges is None else edges[window]
-        answer = _fill_window(generator, filled[window], keep[window], guide, size)
+    generator = _shipped_generator() if generator is None else generator
+    size = generator.input_shape[1] or LARGEST_SIDE
+    seed = [int(number) for number in np.atleast_1d(seed)]
+    if min(seed) < 0:
+        raise ValueError(f"seed is {seed}, expected whole numbers from 0 up.")
+    if max(image.shape[:2]) <= size:
+        whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
+        pictures, rest, windows = [], keep.copy(), [(whole, whole)]
+    else:
+        pictures, rest = plan_tiles(keep, min(size, PACKED_SIDE))
+        windows = plan_windows(rest, size) if not rest.all() else []
+    filled = image.copy()
+    with tqdm(total=len(pictures) + len(windows), delay=LONG_WAIT, disable=None, leave=False, unit="window") as bar:
+        detailed = _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, bar)
+        _fill_windows(generator, filled, detailed, rest, keep, edges, windows, size, seed, bar)
+    if detailed is None:
+        return filled
+    if detail < 1:
+        detailed *= np.float32(detail)
+        detailed += np.float32(1 - detail) * filled
+        detailed[keep] = image[keep]
+    return detailed
+
+
+def _read(picture, load):
+    """An array as it is; a path or a PIL picture through `load`, which reads a file."""
+    if isinstance(picture, (str, Path)):
+        return load(picture)
+    if not hasattr(picture, "getexif"):
+        return picture
+    with tempfile.TemporaryDirectory() as folder:  # as its file would be read: alpha, palette, 16 bits, orientation
+        picture.save(Path(folder) / "picture.png", exif=picture.getexif(), compress_level=1)
+        return load(Path(folder) / "picture.png")
+
+
+@cache
+def _shipped_generator():
+    return load_generator()
+
+
+def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, bar):
+    """Fill the thin holes from packed pictures; changes `filled` and returns a copy with detail, None without any."""
+    thin = rest & ~keep
+    detailed = filled.copy() if detail and pictures else None
+    outputs = [filled] if detailed is None else [filled, detailed]
+    if pictures:
+        image, weights = filled.copy(), np.zeros(keep.shape, np.float32)
+        for output in outputs:
+            output[thin] = 0
+        for tiles in pictures:
+            packed = _pack_tiles(image, keep, edges, tiles)
+            answers = [_run(generator, *packed)]
+            if detailed is not None:
+                answers.append(add_detail(packed[0], answers[0], packed[1], lines=_find_lines(packed[2]), seed=seed))
+            for tile in tiles:
+                here, there = _place_tile(tile, keep.shape)
+                weight = weigh_tile(*(part.stop - part.start for part in here)) * thin[there]
+                weights[there] += weight
+                for output, answer in zip(outputs, answers, strict=True):
+                    output[there] += weight[..., np.newaxis] * answer[here]
+            bar.update()
+        for output in outputs:
+            output[thin] /= weights[thin][:, np.newaxis]
+    return filled.copy() if detail and detailed is None else detailed
+
+
+def _find_lines(edges):
+    return None if edges is None else edges[..., 0] == 1
+
+
+def _place_tile(tile, shape):
+    """Where the part of a tile inside the photo lies in the packed picture, and in the photo: two pairs of slices."""
+    here, there = [], []
+    for part, first, length in zip(tile.window, tile.corner, shape, strict=True):
+        start, stop = max(part.start, 0), min(part.stop, length)
+        here.append(slice(first + start - part.start, first + stop - part.start))
+        there.append(slice(start, stop))
+    return tuple(here), tuple(there)
+
+
+def _pack_tiles(image, keep, edges, tiles):
+    """The packed picture of some tiles: image (S, S, 3), keep (S, S), edges (S, S, 1) or None.
+
+    Between the tiles there is their mean colour, as something kept.
+    """
+    side = max(max(c + w.stop - w.start for c, w in zip(tile.corner, tile.window, strict=True)) for tile in tiles)
+    side += -side % SIZE_MULTIPLE
+    packed, known = np.zeros((side, side, 3), np.float32), np.zeros((side, side), bool)
+    sketch = None if edges is None else np.full((side, side, 1), 0.5, np.float32)
+    free = np.ones((side, side), bool)
+    for window, (top, left) in tiles:
+        height, width = (part.stop - part.start for part in window)
+        here = (slice(top, top + height), slice(left, left + width))
+        packed[here], known[here], free[here] = cut_out(image, window), cut_out(keep, window), False
+        if sketch is not None:
+            sketch[here] = cut_out(edges, window)
+    packed[free] = packed[known].mean(axis=0)
+    return packed, known | free, sketch
+
+
+def _fill_windows(generator, filled, detailed, known, source, edges, windows, size, seed, bar):
+    """Fill the holes of `windows` one after the other, each seeing the ones before it; changes the first three."""
+    done = known.copy()
+    for piece, window in windows:
         inside = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(piece, window, strict=True))
-        filled[piece] = np.where(keep[piece][..., np.newaxis], filled[piece], answer[inside])
-        keep[piece] = True  # the next pieces see this one's answer
-    return filled
+        if not known[piece].all():
+            guide = None if edges is None else edges[window]
+            answer = _fill_window(generator, filled[window], known[window], guide, size)
+            filled[piece] = np.where(known[piece][..., np.newaxis], filled[piece], answer[inside])
+            known[piece] = True  # the next pieces see this one's answer
+        bar.update()
+    if detailed is None:
+        return
+    np.copyto(detailed, filled, where=~done[..., np.newaxis])
+    for piece, window in windows:
+        if done[piece].all():
+            continue
+        inside = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(piece, window, strict=True))
+        scale = max(1, max(part.stop - part.start for part in window) / size)
+        lines = None if edges is None else _find_lines(edges[window])
+        answer = add_detail(detailed[window], filled[window], done[window], source[window], lines, scale, seed)
+        detailed[piece] = np.where(done[piece][..., np.newaxis], detailed[piece], answer[inside])
+        done[piece] = True
 
 
 def _fill_window(generator, image, keep, edges, size):
@@ -223,12 +362,56 @@ def _feather(answer, image, keep, width):
 def _run(generator, image, keep, edges):
     """The generator's picture, (H, W, 3), of a picture no larger than it takes."""
     padding = [_share_padding(_missing(part, generator.input_shape[1])) for part in (keep, keep.T)]
+    if keras.backend.backend() == "jax" and generator.input_shape[1] is None:  # which compiles for every size anew
+        padding = _pad_to_a_square(padding, keep.shape)
     parts = (image, keep[..., np.newaxis].astype(np.float32), edges)
     # The mask is mirrored with the photo, or the padding would show a dark copy of the hole as something kept.
     padded = [None if part is None else np.pad(part, (*padding, (0, 0)), mode="symmetric") for part in parts]
-    raw = keras.ops.convert_to_numpy(generator(build_input(*padded)[np.newaxis], training=False))[0]
+    raw = np.asarray(_compile(generator)(build_input(*padded)[np.newaxis]))[0]
     (top, _), (left, _) = padding
     return np.clip(raw[top : top + keep.shape[0], left : left + keep.shape[1]], 0, 1)
+
+
+def _pad_to_a_square(padding, shape):
+    """More padding below and to the right, up to 256 pixels, or to a multiple of them, for both sides."""
+    totals = [length + sum(pair) for length, pair in zip(shape, padding, strict=True)]
+    side = max(totals) + -max(totals) % 256
+    return [(before, after + side - total) for (before, after), total in zip(padding, totals, strict=True)]
+
+
+_COMPILED = weakref.WeakKeyDictionary()  # generator → its compiled function
+
+
+def _compile(generator):
+    """A function from float32 (1, H, W, 4) to the generator's answer, compiled where the backend can.
+
+    TensorFlow traces it once for all sizes, JAX compiles it for every size it meets.
+    """
+    if not isinstance(generator, keras.Model):
+        return lambda inputs: generator(inputs, training=False)
+    if generator not in _COMPILED:
+        _COMPILED[generator] = _compile_keras(generator)
+    return _COMPILED[generator]
+
+
+def _compile_keras(generator):
+    known = weakref.ref(generator)  # or the function would keep its own key alive
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        side = generator.input_shape[1]
+        signature = [tensorflow.TensorSpec((1, side, side, 4), tensorflow.float32)]
+        return tensorflow.function(lambda inputs: known()(inputs, training=False), input_signature=signature)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        run = jax.jit(lambda weights, fixed, inputs: known().stateless_call(weights, fixed, inputs, training=False)[0])
+        return lambda inputs: run(
+            [weight.value for weight in known().trainable_variables],
+            [weight.value for weight in known().non_trainable_variables],
+            inputs,
+        )
+    return lambda inputs: keras.ops.convert_to_numpy(known()(inputs, training=False))
 
 
 def _missing(keep, fixed):

@@ -1,17 +1,124 @@
 """Plan which parts of a large photo the generator looks at: one window with context for each hole.
 
 A generator trained on small pictures fills a hole best that it sees at about the size it was trained with, so a
-window is as large as the hole needs, not as the photo is.
+window is as large as the hole needs, not as the photo is. Specks, scratches and wires need far less than a window:
+they are cut into small tiles, and many tiles are packed into one picture, so that the cost follows what is hidden.
 """
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 CELL = 32  # pixels; holes are grouped on a grid this coarse, so that a million specks cost no more than one hole
 LARGEST_SHRINK = 2  # a thin hole whose window would have to shrink more than this is filled piece by piece
+THIN = 16  # pixels across; a hole thinner than this is filled in tiles
+TILE_MARGIN = 8  # pixels of context around a tile's piece, and 1 more for each pixel that its hole is thick
+TILE_PIECES = (40, 104, 232)  # pixels a side that a hole may be cut into: the one with the fewest pixels to look at
+
+
+class Tile(NamedTuple):
+    """A part of the photo, (rows, columns) as two slices, and its upper left corner in a packed picture."""
+
+    window: tuple
+    corner: tuple
+
+
+def plan_tiles(keep, size):
+    """Cut the thin holes into small tiles and pack these into square pictures.
+
+    A tile holds a piece of a hole and a margin of context. Tiles of one hole overlap by their margins, so that their
+    answers can be blended (see `weigh_tile`).
+
+    Args:
+        keep: bool (H, W), False in the holes.
+        size: int, side in pixels of a packed picture.
+
+    Returns: (pictures, rest): a list of lists of `Tile`, one list for each picture, and bool (H, W), True where a
+    pixel is kept or lies in a hole that the tiles fill; `plan_windows(rest, …)` plans what is left.
+    """
+    hole = ~keep
+    # Beyond the photo nothing is hidden, so a strip along a side is as thin as it looks.
+    framed = cv2.copyMakeBorder(hole.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    rest, tiles = keep.copy(), []
+    for box, own in _group_holes(hole, TILE_MARGIN):
+        inside = _slices(box)
+        part = hole[inside] & own
+        thickness = 2 * float(depth[inside][part].max())
+        if thickness >= THIN:
+            continue
+        margin = TILE_MARGIN + math.ceil(thickness)
+        plans = [_cut_evenly(box, part, length, margin) for length in TILE_PIECES if length + 2 * margin <= size]
+        plan = min(plans, key=lambda plan: sum(_area(window) for window in plan), default=[])
+        if plan and all(keep[_slices(_clip(window, keep.shape))].any() for window in plan):
+            tiles += plan
+            rest[inside] |= part
+    return _pack(tiles, size), rest
+
+
+def weigh_tile(height, width):
+    """Weights for blending the answers of overlapping tiles: float32 (height, width), least along the sides."""
+    ramps = [np.minimum(np.arange(n) + 1, n - np.arange(n)).astype(np.float32) for n in (height, width)]
+    return np.minimum.outer(*ramps) ** 2
+
+
+def cut_out(picture, window):
+    """The part of a picture in a window that may reach over its sides, where the picture is mirrored."""
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
+    height, width = picture.shape[:2]
+    rows, columns = _mirror(np.arange(top, bottom), height), _mirror(np.arange(left, right), width)
+    return picture[rows[:, np.newaxis], columns]
+
+
+def _mirror(places, length):
+    places = places % (2 * length)
+    return np.minimum(places, 2 * length - 1 - places)
+
+
+def _cut_evenly(box, part, length, margin):
+    """Windows, ((top, bottom), (left, right)), around the pieces of a hole, `length` pixels a side at most."""
+    starts = [np.arange(0, size, length) for size in part.shape]
+    counts = np.add.reduceat(np.add.reduceat(part.astype(np.int32), starts[0], axis=0), starts[1], axis=1)
+    windows = []
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        top, left = row * length, column * length
+        piece = part[top : top + length, left : left + length]
+        rows, columns = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
+        first = (box[0][0] + top, box[1][0] + left)
+        windows.append(
+            tuple(
+                (int(start + hidden[0]) - margin, int(start + hidden[-1]) + 1 + margin)
+                for start, hidden in zip(first, (rows, columns), strict=True)
+            )
+        )
+    return windows
+
+
+def _clip(window, shape):
+    return [(max(start, 0), min(end, length)) for (start, end), length in zip(window, shape, strict=True)]
+
+
+def _area(window):
+    return math.prod(end - start for start, end in window)
+
+
+def _pack(windows, size):
+    """Lay windows side by side in rows, and rows into pictures of `size` pixels a side: lists of `Tile`."""
+    pictures, top, left, high = [], 0, 0, 0
+    for window in sorted(windows, key=lambda window: window[0][0] - window[0][1]):  # the highest first, order kept
+        height, width = (end - start for start, end in window)
+        if left + width > size:
+            top, left, high = top + high, 0, 0
+        if not pictures or top + height > size:
+            pictures.append([])
+            top, left, high = 0, 0, 0
+        high = max(high, height)
+        pictures[-1].append(Tile(_slices(window), (top, left)))
+        left += width
+    return pictures
 
 
 def plan_windows(keep, size):
@@ -30,7 +137,7 @@ def plan_windows(keep, size):
     and every window holds its piece and some kept pixels.
     """
     windows, hole = [], ~keep
-    for box in _group_holes(hole, size // 8):
+    for box, _ in _group_holes(hole, size // 8):
         near = hole[_slices([(max(0, start - 1), end + 1) for start, end in box])]
         thickness = 2 * float(cv2.distanceTransform(near.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5).max())
         margin = max(size // 8, math.ceil(thickness))
@@ -44,18 +151,33 @@ def _slices(box):
 
 
 def _group_holes(hole, margin):
-    """Boxes, ((top, bottom), (left, right)), of groups of holes whose contexts of `margin` pixels meet."""
+    """Groups of holes whose contexts of `margin` pixels meet.
+
+    Returns: list of (box, own): ((top, bottom), (left, right)), and bool of the box's size, True in the group's cells.
+    """
     height, width = hole.shape
     padded = np.pad(hole, ((0, -height % CELL), (0, -width % CELL)))
     cells = padded.reshape(padded.shape[0] // CELL, CELL, -1, CELL).any(axis=(1, 3)).view(np.uint8)
     reach = 2 * math.ceil(margin / CELL) + 1
-    count, labels = cv2.connectedComponents(cv2.dilate(cells, np.ones((reach, reach), np.uint8)), connectivity=8)
-    boxes = []
+    near = cv2.dilate(cells, np.ones((reach, reach), np.uint8))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    groups = []
     for label in range(1, count):
-        rows, columns = np.nonzero((labels == label) & (cells == 1))
-        coarse = [(int(part.min()) * CELL, (int(part.max()) + 1) * CELL) for part in (rows, columns)]
-        boxes.append(_tighten(coarse, hole))
-    return boxes
+        left, top, wide, high = (int(value) for value in boxes[label][:4])
+        part = (slice(top, top + high), slice(left, left + wide))
+        own = (labels[part] == label) & (cells[part] == 1)
+        own = np.repeat(np.repeat(own, CELL, axis=0), CELL, axis=1)[: height - top * CELL, : width - left * CELL]
+        coarse = (slice(top * CELL, (top + high) * CELL), slice(left * CELL, (left + wide) * CELL))
+        rows, columns = _bounds(hole[coarse] & own)
+        box = [tuple(first * CELL + end for end in ends) for first, ends in ((top, rows), (left, columns))]
+        groups.append((box, own[slice(*rows), slice(*columns)]))
+    return groups
+
+
+def _bounds(part):
+    """The first row and column that hold something, and the ones behind the last: ((top, bottom), (left, right))."""
+    lines = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
+    return tuple((int(line[0]), int(line[-1]) + 1) for line in lines)
 
 
 def _tighten(box, hole):

@@ -1,0 +1,146 @@
+"""Detail from the photo itself: the hole gets the photo's own texture, and nothing else changes."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inpaint_utils.data.masks import create_mask
+from inpaint_utils.inference.detail import add_detail
+from inpaint_utils.inference.inpaint import inpaint
+
+HOLE = (slice(60, 130), slice(50, 140))
+
+
+class Fog:
+    """A generator that answers with the blurred colours of what it sees: all structure, no detail."""
+
+    input_shape = (None, None, None, 4)
+
+    def __call__(self, inputs, training):
+        seen = (inputs[0, ..., :3].max(axis=-1, keepdims=True) > 0).astype(np.float32)
+        colours = cv2.GaussianBlur(inputs[0, ..., :3], (0, 0), 20)
+        return (colours / np.maximum(cv2.GaussianBlur(seen, (0, 0), 20)[..., np.newaxis], 1e-3))[np.newaxis]
+
+
+def draw_meadow(height=192, width=192, seed=0):
+    """A flat sky above grass: vertical strokes of many greens."""
+    rng = np.random.default_rng(seed)
+    blades = cv2.GaussianBlur(rng.random((height, width, 1), np.float32), (0, 0), sigmaX=0.6, sigmaY=2)
+    grass = np.float32([0.3, 0.5, 0.1]) + 1.5 * (blades[..., np.newaxis] - 0.5)
+    sky = np.float32([0.5, 0.6, 0.8])
+    return np.where(np.arange(height)[:, np.newaxis, np.newaxis] < height // 3, sky, np.clip(grass, 0, 1))
+
+
+def cut_hole(image, hole=HOLE):
+    mask = np.ones((*image.shape[:2], 1), np.float32)
+    mask[hole] = 0
+    return mask
+
+
+def see_detail(picture):
+    """Mean absolute difference to its blur."""
+    return float(np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 1.5)).mean())
+
+
+def test_grass_comes_back_as_sharp_as_the_photos():
+    image = draw_meadow()
+    mask = cut_hole(image, (slice(90, 160), slice(50, 140)))
+    foggy, sharp = (inpaint(Fog(), image, mask, detail=detail)[95:155, 55:135] for detail in (0, 1))
+    truth = see_detail(image[95:155, 55:135])
+    assert see_detail(foggy) < 0.3 * truth
+    assert 0.7 * truth < see_detail(sharp) < 1.2 * truth
+    assert np.abs(sharp.mean(axis=(0, 1)) - foggy.mean(axis=(0, 1))).max() < 0.03, "the colour stays the generator's"
+
+
+def test_a_flat_sky_stays_flat():
+    image = draw_meadow()
+    mask = cut_hole(image, (slice(5, 45), slice(50, 140)))
+    assert see_detail(inpaint(Fog(), image, mask)[8:35, 55:135]) < 1 / 255
+
+
+def test_a_large_hole_filled_at_half_the_size_gets_detail_of_full_size():
+    image = draw_meadow(1200, 1200)
+    mask = cut_hole(image, (slice(550, 1000), slice(350, 800)))
+    foggy, sharp = (inpaint(Fog(), image, mask, detail=detail)[600:950, 400:750] for detail in (0, 1))
+    truth = see_detail(image[600:950, 400:750])
+    assert see_detail(foggy) < 0.3 * truth
+    assert see_detail(sharp) > 0.7 * truth
+
+
+@pytest.mark.parametrize("side", [192, 700])
+def test_what_lies_under_the_hole_never_reaches_the_detail(side):
+    image = draw_meadow(side, side)
+    mask = cut_hole(image)
+    mask[20:23, 5 : side - 5] = 0  # a wire, which the larger photo has in tiles
+    answer = inpaint(Fog(), image, mask)
+    for hidden in (1 - image, np.full_like(image, np.nan)):
+        assert np.array_equal(answer, inpaint(Fog(), np.where(mask == 1, image, hidden), mask))
+    kept = mask[..., 0] == 1
+    assert answer[kept].tobytes() == image[kept].tobytes()
+
+
+def test_a_seed_repeats_its_answer_and_another_gives_another():
+    image = draw_meadow()
+    mask = cut_hole(image)
+    first, again, other = (inpaint(Fog(), image, mask, seed=seed) for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert np.abs(first - other)[HOLE].mean() > 0.005
+    assert see_detail(other[HOLE]) == pytest.approx(see_detail(first[HOLE]), rel=0.2)
+
+
+@pytest.mark.parametrize("side", [192, 700])
+def test_half_the_detail_lies_half_way(side):
+    image = draw_meadow(side, side)
+    mask = cut_hole(image)
+    none, half, all_of_it = (inpaint(Fog(), image, mask, detail=detail) for detail in (0, 0.5, 1))
+    np.testing.assert_allclose(half, (none + all_of_it) / 2, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    hidden=st.sampled_from(("brush", "box", "specks", "all but one", "all but a frame", "one", "all")),
+    seed=st.integers(0, 99),
+)
+def test_any_size_and_hole_gives_a_whole_picture(height, width, hidden, seed):
+    rng = np.random.default_rng(seed)
+    image, answer = rng.random((2, height, width, 3), np.float32)
+    keep = np.ones((height, width), bool)
+    if hidden in ("brush", "box"):
+        keep = create_mask((max(16, height), max(16, width)), 0.4, seed, kind=hidden)[:height, :width, 0] == 1
+    elif hidden == "specks":
+        keep = rng.random((height, width)) > 0.1
+    elif hidden.startswith("all"):
+        keep[1:-1, 1:-1] = False
+        keep &= hidden == "all but a frame"
+        keep[0, 0] = hidden != "all"
+    else:
+        keep[height // 2, width // 2] = False
+    filled = add_detail(image, answer, keep, seed=seed)
+    assert filled.shape == image.shape and filled.dtype == np.float32
+    assert np.isfinite(filled).all() and filled.min() >= 0 and filled.max() <= 1
+    assert filled[keep].tobytes() == image[keep].tobytes()
+
+
+def test_with_nothing_to_copy_the_answer_stays_as_it_is():
+    image, answer = np.random.default_rng(0).random((2, 60, 60, 3), np.float32)
+    keep = np.zeros((60, 60), bool)
+    keep[::3] = True  # no row of patches is kept
+    assert np.array_equal(add_detail(image, answer, keep)[~keep], answer[~keep])
+    small = np.ones((3, 3), bool)
+    small[1, 1] = False
+    assert np.array_equal(add_detail(image[:3, :3], answer[:3, :3], small)[1, 1], answer[1, 1])
+
+
+def test_a_drawn_line_is_not_broken():
+    image = draw_meadow()
+    mask = cut_hole(image)
+    answer, edges = inpaint(Fog(), image, mask, detail=0), np.full(mask.shape, 0.5, np.float32)
+    answer[94:97, 50:140], edges[95, 50:140] = 0, 1
+    lines = (edges[..., 0] == 1) & (mask[..., 0] == 0)
+    filled = add_detail(image, answer, mask[..., 0] == 1, lines=lines)
+    assert np.abs(filled[95, 55:135]).max() < 0.1
+    assert see_detail(filled[105:125, 55:135]) > 2 * see_detail(answer[105:125, 55:135])
