@@ -26,10 +26,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# After a change to a notebook: run them all and keep the outputs in notebooks/.
+# After a change to a notebook: run them all and keep the outputs in notebooks/. Your own trainings in outputs/ stay.
 save-notebooks: $(VENV)/.installed
-	rm -rf outputs
-	$(BIN)/python notebooks/run.py --save
+	rm -rf outputs/saved
+	INPAINT_OUTPUT_FOLDER=$(CURDIR)/outputs/saved $(BIN)/python notebooks/run.py --save
 
 # Every figure of results/ and the number tables of README and docs, from results/runs/, models/ and the sample photos.
 figures: $(VENV)/.installed

@@ -11,15 +11,17 @@ import json
 import os
 import platform
 import time
+from functools import partial
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
-from inpaint_utils import build_perceptual, evaluate, find_photos, load_generator, open_photos
+from inpaint_utils import build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
 from inpaint_utils.evaluation.evaluate import check_disjoint
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
+from inpaint_utils.inference.detail import add_detail
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {
@@ -29,8 +31,11 @@ METHODS = {
     "biharmonic": baselines.biharmonic_fill,
     "PatchMatch": baselines.patch_fill,
     "smooth fill": baselines.smooth_fill,
-    "generator": None,  # loaded when it is asked for
+    "Telea + detail": lambda image, mask: add_detail(image, baselines.telea_fill(image, mask), mask[..., 0] == 1),
+    "generator": lambda generator: generator,
+    "generator + detail": lambda generator: partial(inpaint, generator),
 }
+OWN = ("generator", "generator + detail")  # made from the generator
 SLOW = ("biharmonic", "PatchMatch")
 
 
@@ -61,7 +66,8 @@ def main(arguments=None):
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
     options = parser.parse_args(arguments)
     names = choose_methods(options.methods, options.slow, parser.error)
-    fills = {name: METHODS[name] or load_generator(options.generator) for name in names}
+    generator = load_generator(options.generator) if set(names) & set(OWN) else None
+    fills = {name: METHODS[name](generator) if name in OWN else METHODS[name] for name in names}
 
     paths, skipped = find_photos(options.photos)
     photos = prepare_photos(

@@ -62,18 +62,22 @@ def rewrite_tables():
         write_atomically(path, fill_in_numbers(path.read_text(encoding="utf-8")))
 
 
+EXAMPLE_COLUMNS = ["hole", "Telea", "generator alone", "with detail", "guided", "photo"]
+
+
 def fill_example(generator, image, difficulty, kind, seed):
-    """Hole, Telea, blind, guided, photo."""
+    """Hole, Telea, the generator alone, with detail, guided with detail, photo."""
     mask = create_mask(image.shape, difficulty=difficulty, kind=kind, seed=seed)
     guided = inpaint(generator, image, mask, edges=detect_edges(image))
-    return [image * mask, telea_fill(image * mask, mask), inpaint(generator, image, mask), guided, image]
+    alone, detailed = inpaint(generator, image, mask, detail=0), inpaint(generator, image, mask)
+    return [image * mask, telea_fill(image * mask, mask), alone, detailed, guided, image]
 
 
 def draw_examples(generator, photos):
     for difficulty, places in EXAMPLES.items():
         kinds = ("brush", "box")
         rows = [fill_example(generator, photos[p], difficulty, k, [7, p]) for p, k in zip(places, kinds, strict=True)]
-        figure = figures.draw_pictures(rows, ["hole", "Telea", "blind", "guided", "photo"], kinds)
+        figure = figures.draw_pictures(rows, EXAMPLE_COLUMNS, kinds)
         figures.save_figure(figure, RESULTS / f"{difficulty}_example.jpg", dpi=100)
 
 
@@ -81,7 +85,7 @@ def draw_outputs(generator, photos):
     for number, place in enumerate(range(0, len(photos), 2), start=1):
         difficulty = list(EXAMPLES)[number % 3]
         kind = ("brush", "box")[number // 3 % 2]
-        hole, _, blind, _, photo = fill_example(generator, photos[place], difficulty, kind, [11, place])
+        hole, _, _, blind, _, photo = fill_example(generator, photos[place], difficulty, kind, [11, place])
         figure = figures.draw_pictures([[hole, blind, photo]], [f"{difficulty} {kind} hole", "filled, blind", "photo"])
         figures.save_figure(figure, RESULTS / "sample_outputs" / f"{number:02d}_{difficulty}_{kind}.jpg", dpi=100)
 
@@ -104,8 +108,9 @@ def draw_failures(generator, photos):
     rows = []
     for place in FAILURES:
         mask = create_mask(photos[place].shape, difficulty="hard", kind="box", seed=[13, place])
-        rows.append([photos[place] * mask, inpaint(generator, photos[place], mask), photos[place]])
-    figure = figures.draw_pictures(rows, ["hard box hole", "filled, blind", "photo"])
+        alone, detailed = (inpaint(generator, photos[place], mask, detail=share) for share in (0, 1))
+        rows.append([photos[place] * mask, alone, detailed, photos[place]])
+    figure = figures.draw_pictures(rows, ["hard box hole", "generator alone", "with detail", "photo"])
     figures.save_figure(figure, RESULTS / "failures.jpg", dpi=100)
 
 
