@@ -161,8 +161,8 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
     assert status == 2
     assert "no notebook chosen has a parameter 'epoch': did you mean epochs?" in text
     assert not list(tmp_path.glob("*.ipynb"))
-    status, text = run_notebooks("02", "-o", tmp_path, "-p", "colour", "red")
-    assert status == 2 and "no notebook chosen has a parameter 'colour': expected one of" in text
+    status, text = run_notebooks("02", "-o", tmp_path, "-p", "zoom", "2")
+    assert status == 2 and "no notebook chosen has a parameter 'zoom': expected one of" in text
 
 
 def test_paths_are_those_of_the_folder_the_command_is_called_in(tmp_path, monkeypatch):
