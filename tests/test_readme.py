@@ -24,7 +24,8 @@ CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encodin
 
 @pytest.mark.parametrize("code", CODE, ids=[code.split("\n")[0][:40] for code in CODE])
 def test_quick_start_runs_as_it_stands(code, tmp_path, monkeypatch):
-    shutil.copy(sample_photos()[3], tmp_path / "photo.jpg")
+    save_image(tmp_path / "photo.jpg", load_image(sample_photos()[3], size=256))
+    save_image(tmp_path / "mask.png", np.repeat(create_mask((256, 256), coverage=0.2, seed=1), 3, axis=-1))
     (tmp_path / "models").symlink_to(ROOT / "models")
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -38,7 +39,7 @@ def test_quick_start_runs_as_it_stands(code, tmp_path, monkeypatch):
 
 
 def test_readme_has_both_quick_starts():
-    assert len(CODE) == 2 and "load_generator" in CODE[0] and "load_model" in CODE[1]
+    assert len(CODE) == 2 and "inpaint(" in CODE[0] and "load_model" in CODE[1]
 
 
 def test_plain_keras_snippet_feeds_what_the_network_was_trained_on(tmp_path, monkeypatch):

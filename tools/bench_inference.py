@@ -4,7 +4,7 @@ Beside them stands the arithmetic limit: the network's operations at the rate of
 the same rounds, so that a busy machine slows all alike. Run it with `python tools/bench_inference.py`; it needs the
 extras `tensorflow` and `fast`.
 
-`python benchmarks/inference.py --photos` times whole calls of `inpaint` instead: 256×256 pixels, and the large photos
+`python tools/bench_inference.py --photos` times whole calls of `inpaint` instead: 256×256 pixels, and the large photos
 with specks, scratches, wires, frames and large holes for which the windows are planned. KERAS_BACKEND=jax works, too.
 """
 
