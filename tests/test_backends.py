@@ -29,7 +29,7 @@ ALL = [REFERENCE, *OTHERS]
 def folder(tmp_path_factory):
     """Start all processes at once: each writes its losses and gradients of the same networks and batch."""
     folder = tmp_path_factory.mktemp("backends")
-    for network in (build_generator(128, 4, dropout=0.0), build_discriminator(128, 4)):
+    for network in (build_generator(128, 4, dropout=0.0), build_discriminator(None, 4)):
         network.save(folder / f"{network.name}.keras")
     names = [REFERENCE, "tensorflow_2"] + ["jax_1"] * (importlib.util.find_spec("jax") is not None)
     started = []

@@ -19,6 +19,7 @@ from tiny import (
 
 import inpaint_utils.training.gan as gan_module
 from inpaint_utils.inference.inpaint import build_input
+from inpaint_utils.networks.models import build_discriminator
 from inpaint_utils.training.gan import CHANCE, InpaintingGAN, ThrottledAdam, decode_batch
 
 STEPS = 12
@@ -325,6 +326,11 @@ def test_weights_and_networks_that_contradict_each_other_are_refused(networks, w
     discriminator, perceptual = networks
     with pytest.raises(ValueError, match=message):
         InpaintingGAN(None, discriminator, perceptual, **weights)
+
+
+def test_a_discriminator_of_another_size_than_the_square_is_refused():
+    with pytest.raises(ValueError, match="judged_size is 96, but the discriminator takes pictures of 128 pixels only"):
+        InpaintingGAN(None, build_discriminator(128, 4), perceptual_weight=0, judged_size=96)
 
 
 def test_unknown_patch_labels_are_refused():

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ..data.edges import check_edges, combine_edges
 from ..data.images import load_image
 from ..data.masks import check_mask, grow_holes, load_mask
-from ..host import INPUT_FOLDER
+from ..host import INPUT_FOLDER, is_interactive
 from ..networks.models import SIZE_MULTIPLE
 from .detail import add_detail
 from .export import EXPORT_ENDINGS, open_exported
@@ -28,6 +28,7 @@ BEYOND = 0.01  # of the value range: how far an answer may miss [0, 1], as one o
 
 
 PACKED_SIDE = 256  # pixels a side of a picture in which small holes are packed
+MANY_WINDOWS = 4  # from here on a photo may show its progress; a notebook keeps every bar that it was ever shown
 LONG_WAIT = 3  # seconds that a photo may take before its progress is shown
 GENERATOR_FILE = "inpainting_generator_best.keras"
 
@@ -211,7 +212,9 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         pictures, rest = plan_tiles(keep, min(size, PACKED_SIDE))
         windows = plan_windows(rest, size) if not rest.all() else []
     filled = image.copy()
-    with tqdm(total=len(pictures) + len(windows), delay=LONG_WAIT, disable=None, leave=False, unit="window") as bar:
+    total = len(pictures) + len(windows)
+    hidden = True if total < MANY_WINDOWS or not is_interactive() else None  # None: where no terminal would show it
+    with tqdm(total=total, delay=LONG_WAIT, disable=hidden, leave=False, unit="window") as bar:
         detailed = _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, bar)
         _fill_windows(generator, filled, detailed, rest, keep, edges, windows, size, seed, bar)
     if detailed is None:

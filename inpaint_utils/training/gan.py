@@ -112,6 +112,12 @@ class InpaintingGAN(keras.Model):
             )
         if patch_labels not in PATCH_LABELS:
             raise ValueError(f"patch_labels is {patch_labels!r}, expected one of {PATCH_LABELS}.")
+        side = judged_size and discriminator is not None and discriminator.input_shape[1]
+        if side and side != judged_size:
+            raise ValueError(
+                f"judged_size is {judged_size}, but the discriminator takes pictures of {side} pixels only: build it "
+                "with image_size=None, or of that size."
+            )
         self.generator, self.discriminator, self.perceptual = generator, discriminator, perceptual
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
         self.perceptual_weight, self.style_weight, self.matching_weight = (
