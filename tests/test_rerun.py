@@ -79,7 +79,7 @@ def test_a_complete_training_says_so_and_changes_no_file(complete, capsys):
     expected = "This training is complete (3 epochs, best 3): raise epochs to train on, or delete resume.npz to start"
     assert expected in capsys.readouterr().out
     assert read_files(complete, (*FILES, "resume.npz", "training.png")) == before
-    assert len(monitor.rows) == 3 and best.best == monitor.rows[2]["val_hole_l1"]
+    assert len(monitor.rows) == 3 and best.best == monitor.rows[2]["val_distance"]
     train_in(complete, 3, gan=gan)  # the same cell once more
     assert read_files(complete) == before[:3]
 
