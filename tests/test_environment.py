@@ -228,7 +228,7 @@ def test_a_setting_gets_the_type_it_should_have(name, value, right):
         ("test_share", 1, "a share from 0 to below 1"),
         ("guidance", 1.5, "a share from 0 to 1"),
         ("max_hours", 0, "a number above 0"),
-        ("l1_weight", -1, "a number, 0 or more"),
+        ("l1_weight", -2, "a number, 0 or more, or -1 for the recipe's"),
         ("seed", 2**32, "a whole number from 0 to 4294967295"),
         ("photo_folder", 3, "a text in quotes"),
     ],
