@@ -113,7 +113,7 @@ def find_output(name, file, folder=""):
     return found[0] if found else None
 
 
-def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED):
+def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED, largest=None):
     """The photos that notebook 1 prepared, from its outputs or a Kaggle input; else prepare them now. Says which.
 
     The photos are dealt to training, validation and test as notebook 1 would deal them, in whatever size and in
@@ -121,19 +121,22 @@ def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED):
 
     Args:
         folder: as in `choose_output_folder`.
-        image_size: pixels; larger photos of notebook 1 are shrunk.
+        image_size: pixels that are needed at least.
         split_seed: of the split. Not the notebook's own seed: all notebooks need the same.
+        largest: pixels; larger photos of notebook 1 are shrunk to it, and photos prepared now have it. None for
+            image_size.
 
     Returns: PhotoSet.
     Raises:
         ValueError: if notebook 1 prepared smaller photos, and they are not in the folder where photos are looked for.
     """
+    largest = largest or image_size
     manifest, shares, known = find_output("01_data_preprocessing", "manifest.json", folder), {}, set()
     if manifest is not None:
         photos = open_photos(manifest.parent)
         if photos.image_size >= image_size:
             print(f"photos: {len(photos.records)} prepared by notebook 1")
-            return photos if photos.image_size == image_size else _shrink(photos, image_size)
+            return photos if photos.image_size <= largest else _shrink(photos, largest)
         print(f"notebook 1 prepared {photos.image_size} px, {image_size} px are needed: ", end="")
         settings = json.loads(manifest.read_text(encoding="utf-8"))
         shares = {name: settings[name] for name in ("validation_share", "test_share") if name in settings}
@@ -145,9 +148,9 @@ def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED):
             f"Notebook 1 prepared photos of {photos.image_size} pixels from another folder than {source.name}/: "
             f"run it again with image_size = {image_size}."
         )
-    output = choose_output_folder(f"photos_{image_size}", folder)
+    output = choose_output_folder(f"photos_{largest}", folder)
     photos = prepare_photos(
-        paths, output, image_size=image_size, seed=split_seed, limit=2000, skipped=skipped, progress=False, **shares
+        paths, output, image_size=largest, seed=split_seed, limit=2000, skipped=skipped, progress=False, **shares
     )
     print(f"photos: {len(photos.records)} of {source.name}/ prepared now")
     return photos

@@ -247,3 +247,10 @@ def test_without_profiles_a_size_of_zero_is_refused():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="precision is 'float16', expected one of 'auto', 'float32'"):
         host.set_up_devices("float16")
+
+
+def test_photos_between_the_least_and_the_largest_size_stay_as_they_are(tmp_path, capsys):
+    prepare_photos(sample_photos()[:12], tmp_path / "01_data_preprocessing", image_size=128, progress=False)
+    assert stages.open_or_prepare(tmp_path, 128, largest=256).image_size == 128
+    assert stages.open_or_prepare(tmp_path, 64).image_size == 64
+    assert capsys.readouterr().out.count("prepared by notebook 1") == 2
