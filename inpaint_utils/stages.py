@@ -201,7 +201,11 @@ def open_networks(folder, seed):
     else:
         generator = models.build_generator(None, 16, seed=seed)
         print("networks: new and untrained, because notebook 2 has not run and no generator ships")
-    networks = generator, discriminator or models.build_discriminator(None, 16, seed=seed + 1)
+    if discriminator is None:
+        filters = generator.get_layer("generator_encoder_1").filters
+        told = dict(normalization="none", initialization="he", sees_hole=True)  # as in notebook 2
+        discriminator = models.build_discriminator(None, filters, **told, seed=seed + 1)
+    networks = generator, discriminator
     policy = keras.config.dtype_policy().name
     return networks if policy == "float32" else tuple(models.change_precision(part, policy) for part in networks)
 

@@ -2,10 +2,10 @@
 
     python tools/train_shipped.py PHOTOS
 
-The first stage is notebook 2, the others are notebook 3 on the best networks of the one before. A stage with a `form`
-takes the weights into a generator built with these arguments (the defaults for what is not named), with a new
-discriminator. Each stage writes results/runs/NAME_history.csv; the last one's generator is shipped. A killed training
-goes on where it was.
+The first stage is notebook 2, the others are notebook 3 on the best networks of the stage that `after` names, or else of
+the one before. A stage with a `form` takes the weights, layer by layer, into a generator built with these arguments (the
+defaults for what is not named), with a new discriminator. Each stage writes results/runs/NAME_history.csv; the generator
+of the stage that "ships" names is shipped. A killed training goes on where it was.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import ship_weights
-from inpaint_utils import build_discriminator, build_generator, load_generator
+from inpaint_utils import build_generator, load_generator
 from inpaint_utils.files import save_model, write_atomically
 from run_study import run_notebook
 
@@ -28,6 +28,7 @@ def main(arguments=None):
     parser.add_argument("--settings", type=Path, default=ROOT / "results" / "runs" / "shipped.json")
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "shipped", help="folder of all stages")
     parser.add_argument("--ship-to", type=Path, default=ship_weights.SHIPPED, help="the .keras file to write")
+    parser.add_argument("--vgg19", default="imagenet", help='"imagenet" or a file, for the stages that use VGG19')
     parser.add_argument("--histories", type=Path, default=ROOT / "results" / "runs", help="folder for the histories")
     options = parser.parse_args(arguments)
     settings = json.loads(options.settings.read_text(encoding="utf-8"))
@@ -36,12 +37,16 @@ def main(arguments=None):
     if not (photos / "manifest.json").is_file():
         given = {"photo_folder": options.photos.resolve(), "output_folder": options.output, **settings["photos"]}
         run_notebook("01", given, options.output / "notebooks")
-    before = None
+    given = {"vgg19_weights": options.vgg19}
+    before, trained = None, {}
     for name, stage in settings["stages"].items():
-        before = run_stage(name, {**settings["common"], **stage}, options.output.resolve() / name, photos, before)
+        stage = {**settings["common"], **stage}
+        stage |= given if "vgg19_weights" in stage else {}
+        before = trained.get(stage.pop("after", None), before)
+        before = trained[name] = run_stage(name, stage, options.output.resolve() / name, photos, before)
         history = (before / "history.csv").read_text(encoding="utf-8")
         write_atomically(options.histories / f"{name}_history.csv", history)
-    ship_weights.main([str(before / "generator_best.keras"), "--output", str(options.ship_to)])
+    ship_weights.main([str(trained[settings["ships"]] / "generator_best.keras"), "--output", str(options.ship_to)])
 
 
 def run_stage(name, settings, folder, photos, before):
@@ -62,18 +67,23 @@ def run_stage(name, settings, folder, photos, before):
 
 
 def hand_over(before, start, form, seed):
-    """Copy a stage's best networks to where the next one looks for them, or build them anew in another form."""
+    """Copy a stage's best networks to where the next one looks for them, or the weights into another form.
+
+    Without a discriminator there notebook 3 builds a new one.
+    """
     start.mkdir(exist_ok=True)
     if form is None:
-        for name in ("generator_best.keras", "discriminator_best.keras"):
-            shutil.copy(before / name, start / name)
+        for path in before.glob("*_best.keras"):
+            shutil.copy(path, start / path.name)
         return
     learned = load_generator(before / "generator_best.keras")
-    filters = learned.get_layer("generator_encoder_1").filters
-    generator = build_generator(None, filters, **form)
-    generator.set_weights(ship_weights.round_weights(learned))  # as they were between two shipped files
+    learned.set_weights(ship_weights.round_weights(learned))  # as they were between two shipped files
+    generator = build_generator(None, learned.get_layer("generator_encoder_1").filters, **form, seed=seed)
+    known = {layer.name: layer.get_weights() for layer in learned.layers if layer.weights}
+    for layer in generator.layers:  # what the older form has not, such as noise, stays as it starts
+        if layer.name in known:
+            layer.set_weights(known[layer.name])
     save_model(generator, start / "generator_best.keras")
-    save_model(build_discriminator(None, 16, seed=seed + 1), start / "discriminator_best.keras")
 
 
 if __name__ == "__main__":
