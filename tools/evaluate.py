@@ -4,10 +4,13 @@ python tools/evaluate.py PHOTO_FOLDER --slow                 the shipped generat
 python tools/evaluate.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
 python tools/evaluate.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
 python tools/evaluate.py PHOTO_FOLDER --name texture --methods telea generator --vgg19 imagenet --kid imagenet
+python tools/evaluate.py PHOTO_FOLDER --methods generator --update    a new generator; the other rows stay
 """
 
 import argparse
+import csv
 import json
+import math
 import os
 import platform
 import time
@@ -17,7 +20,7 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
-from inpaint_utils.evaluation.evaluate import check_disjoint
+from inpaint_utils.evaluation.evaluate import Evaluation, check_disjoint
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
@@ -63,6 +66,11 @@ def main(arguments=None):
     parser.add_argument(
         "--kid", help='"imagenet" or a file of weights of all VGG19 layers: adds KID, from 50 photos up'
     )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="keep the rows of other methods that these files have, of the same photos and masks",
+    )
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
     options = parser.parse_args(arguments)
     names = choose_methods(options.methods, options.slow, parser.error)
@@ -78,6 +86,8 @@ def main(arguments=None):
     perceptual, deep_features = build_perceptual(options.vgg19), build_perceptual(options.kid, DEEP_LAYERS)
     started = time.perf_counter()
     result = evaluate(fills, photos.images, count=options.count, perceptual=perceptual, deep_features=deep_features)
+    if options.update:
+        result = add_rows(result, options.output, options.name)
     result.write(options.output, options.name)
     minutes = round((time.perf_counter() - started) / 60, 1)
     machine = {
@@ -90,13 +100,49 @@ def main(arguments=None):
     print(result.to_markdown())
 
 
+def add_rows(result, folder, name):
+    """The result, and before its rows those that files written earlier have of other methods.
+
+    Only measures stay that both have. Raises ValueError if the files are of other photos or masks.
+    """
+    earlier = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    for key in ("photos_sha256", "masks_sha256", "seed", "bootstrap_resamples"):
+        if earlier["settings"][key] != result.settings[key]:
+            raise ValueError(
+                f"{name}.json has {key} {earlier['settings'][key]}, this run {result.settings[key]}: "
+                "measure all methods again, without --update."
+            )
+    with open(folder / f"{name}_pictures.csv", encoding="utf-8", newline="") as file:
+        pictures = list(csv.DictReader(file))
+    special = {None: math.nan, "inf": math.inf}  # numbers that JSON has not
+    table = [
+        {key: special.get(value, value) if key not in ("fill", "flags") else value for key, value in row.items()}
+        for row in earlier["table"]
+    ]
+    measured = result.settings["fills"]
+    joined = [
+        _join([row for row in old if row["fill"] not in measured], new)
+        for old, new in ((pictures, result.rows), (table, result.table))
+    ]
+    others = [fill for fill in earlier["settings"]["fills"] if fill not in measured]
+    return Evaluation(*joined, {**result.settings, "fills": [*others, *measured]})
+
+
+def _join(old, new):
+    """Rows one after the other, with the columns that all have."""
+    rows = [*old, *new]
+    columns = [key for key in rows[0] if all(key in row for row in rows)]
+    return [{key: row[key] for key in columns} for row in rows]
+
+
 def choose_methods(words, slow, fail):
     """Names of METHODS that begin with one of the words, in METHODS' order; without words all, or all but SLOW."""
     if not words:
         return [name for name in METHODS if slow or name not in SLOW]
     chosen = set()
     for word in words:
-        fitting = [name for name in METHODS if name.lower().startswith(word.lower())]
+        fitting = [name for name in METHODS if name.lower() == word.lower()]
+        fitting = fitting or [name for name in METHODS if name.lower().startswith(word.lower())]
         if not fitting:
             fail(f"{word!r} is not a method: choose from {', '.join(METHODS)}.")
         chosen.update(fitting)

@@ -2,10 +2,10 @@
 
     python tools/train_shipped.py PHOTOS
 
-The first stage is notebook 2, the others are notebook 3 on the best networks of the stage that `after` names, or else of
-the one before. A stage with a `form` takes the weights, layer by layer, into a generator built with these arguments (the
-defaults for what is not named), with a new discriminator. Each stage writes results/runs/NAME_history.csv; the generator
-of the stage that "ships" names is shipped. A killed training goes on where it was.
+The first stage is notebook 2. The others are notebook 3 on the best networks of the stage that `after` names, or of the
+one before. A stage with a `form` takes the weights, layer by layer, into a generator built with these arguments (the
+defaults for what is not named), with a new discriminator. Each stage writes results/runs/NAME_history.csv. The
+generator of the stage that "ships" names is shipped. A killed training goes on where it was.
 """
 
 import argparse
