@@ -11,7 +11,7 @@ lab: $(VENV)/.installed
 
 # The four notebooks, headless, on the sample photos: executed copies and results in outputs/.
 notebooks: $(VENV)/.installed
-	$(BIN)/python notebooks/run.py
+	$(BIN)/python tools/run_notebooks.py
 
 # Lint, unit tests, and the committed notebooks run again and compared with their outputs.
 test: $(VENV)/.installed-test lint
@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test
 # After a change to a notebook: run them all and keep the outputs in notebooks/. Your own trainings in outputs/ stay.
 save-notebooks: $(VENV)/.installed
 	rm -rf outputs/saved
-	INPAINT_OUTPUT_FOLDER=$(CURDIR)/outputs/saved $(BIN)/python notebooks/run.py --save
+	INPAINT_OUTPUT_FOLDER=$(CURDIR)/outputs/saved $(BIN)/python tools/run_notebooks.py --save
 
 # Every figure of results/ and the number tables of README and docs, from results/runs/, models/ and the sample photos.
 figures: $(VENV)/.installed

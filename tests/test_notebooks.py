@@ -22,15 +22,22 @@ TINY += ["-p", "ema_momentum", "0.9"]  # the committed notebooks run without
 
 
 def run_notebooks(*arguments, **environment):
-    """Run notebooks/run.py in a fresh process; returns (exit status, all that it printed)."""
+    """Run tools/run_notebooks.py in a fresh process; returns (exit status, all that it printed)."""
     done = subprocess.run(
-        [sys.executable, ROOT / "notebooks" / "run.py", *map(str, arguments)],
+        [sys.executable, ROOT / "tools" / "run_notebooks.py", *map(str, arguments)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=900,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def load_runner():
+    spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "tools" / "run_notebooks.py")
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    return runner
 
 
 def printed(path):
@@ -166,8 +173,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
 
 
 def test_paths_are_those_of_the_folder_the_command_is_called_in(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "notebooks")
-    run = importlib.import_module("run")
+    run = load_runner()
     (tmp_path / "photos").mkdir()
     (tmp_path / "vgg.h5").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
@@ -261,13 +267,6 @@ def test_a_red_square_stays_red_from_file_to_file(tmp_path):
     kept = mask[..., 0] == 1
     np.testing.assert_allclose(filled[kept], np.broadcast_to([0.8, 0.1, 0.1], filled[kept].shape), atol=1 / 255)
     assert filled[~kept][:, 0].mean() > filled[~kept][:, 2].mean() + 0.3, "the filled part is red, too"
-
-
-def load_runner():
-    spec = importlib.util.spec_from_file_location("run", ROOT / "notebooks" / "run.py")
-    runner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(runner)
-    return runner
 
 
 def test_a_path_counts_from_the_folder_of_the_caller(tmp_path, monkeypatch):
