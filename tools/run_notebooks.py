@@ -2,7 +2,7 @@
 
 python tools/run_notebooks.py                               all four, into outputs/notebooks/
 python tools/run_notebooks.py 02 03 -p epochs 5             some of them, with a parameter changed
-python tools/run_notebooks.py 01 -p photo_folder ~/photos    a path counts from the folder that you are in
+python tools/run_notebooks.py 01 -p photo_folder ~/photos   a path counts from the folder that you are in
 python tools/run_notebooks.py --save                        all four, and keep their outputs in notebooks/ itself
 """
 
@@ -89,7 +89,7 @@ def read_parameters(pairs, paths):
         except ValueError:
             raise ValueError(f"{name} is {text!r}, expected a value of type {kind.__name__}.") from None
         is_path = name.endswith(PATHS) or (name == "vgg19_weights" and Path(text).expanduser().is_file())
-        if text and is_path:  # the notebooks themselves run in notebooks/
+        if text and is_path and not text.startswith("kaggle:"):  # the notebooks themselves run in notebooks/
             parameters[name] = os.path.abspath(Path(text).expanduser())
     return parameters
 
