@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges clean
+.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges kaggle clean
 
 # The notebooks in JupyterLab.
 lab: $(VENV)/.installed
@@ -17,10 +17,12 @@ notebooks: $(VENV)/.installed
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest --nbval tests notebooks
 
-# What make test skips for want of the extras: exports, the page in a real Chromium (its driver must be installed).
+# What make test skips for want of the extras: exports, the model card, page and notebooks in a real Chromium (install it
+# with its driver).
 test-extras: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium
-	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py
+	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium huggingface_hub
+	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py tests/test_publish.py \
+		tests/test_jupyterlab.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -47,6 +49,10 @@ demo: $(VENV)/.installed
 # Links to Colab and Kaggle, once the project is published: make badges REPOSITORY=owner/name
 badges: $(VENV)/.installed
 	$(BIN)/python tools/add_badges.py $(REPOSITORY)
+
+# The notebooks and the module as Kaggle wants them, in outputs/kaggle/: make kaggle OWNER=name, PUSH=--push to publish
+kaggle: $(VENV)/.installed
+	$(BIN)/python tools/publish_kaggle.py $(OWNER) $(PUSH)
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

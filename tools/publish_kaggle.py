@@ -74,7 +74,7 @@ def write_module(folder, owner):
 def build_wheel(folder):
     """Build the package's wheel into a folder and return its path; the checkout stays as it is.
 
-    Raises: RuntimeError, with pip's last line.
+    Raises: RuntimeError, with the first error that pip names.
     """
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder)]
     if has_setuptools():  # pip fetches it otherwise
@@ -86,7 +86,8 @@ def build_wheel(folder):
             shutil.copytree(ROOT / name, Path(copy, name), ignore=shutil.ignore_patterns("__pycache__"))
         done = subprocess.run([*command, copy], capture_output=True, text=True)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["pip says nothing"])[-1]
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["pip says nothing"]
+        reason = next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), lines[-1])
         raise RuntimeError(f"The wheel could not be built ({reason}): pip install 'setuptools>=77', or go online.")
     return next(Path(folder).glob("*.whl"))
 
