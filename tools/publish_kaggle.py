@@ -113,7 +113,7 @@ def write_kernels(folder, owner, photos=PHOTOS[0]):
             "kernel_type": "notebook",
             "is_private": True,
             "enable_gpu": number not in WITHOUT_GPU,
-            "machine_shape": "" if number in WITHOUT_GPU else "NvidiaTeslaT4",  # two of them
+            **({} if number in WITHOUT_GPU else {"machine_shape": "NvidiaTeslaT4"}),  # two of them
             "enable_internet": True,
             "docker_image_pinning_type": "original",
             "dataset_sources": [f"{owner}/{MODULE}", *([photos] if "/" in photos else [])],
