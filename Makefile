@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges clean
+.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges kaggle clean
 
 # The notebooks in JupyterLab.
 lab: $(VENV)/.installed
@@ -11,16 +11,18 @@ lab: $(VENV)/.installed
 
 # The four notebooks, headless, on the sample photos: executed copies and results in outputs/.
 notebooks: $(VENV)/.installed
-	$(BIN)/python notebooks/run.py
+	$(BIN)/python tools/run_notebooks.py
 
 # Lint, unit tests, and the committed notebooks run again and compared with their outputs.
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest --nbval tests notebooks
 
-# What make test skips for want of the extras: exports, the page in a real Chromium (its driver must be installed).
+# What make test skips for want of the extras: exports, the model card, page and notebooks in a real Chromium (install it
+# with its driver).
 test-extras: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium
-	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py
+	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium huggingface_hub
+	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py tests/test_publish.py \
+		tests/test_jupyterlab.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -29,7 +31,7 @@ lint: $(VENV)/.installed-test
 # After a change to a notebook: run them all and keep the outputs in notebooks/. Your own trainings in outputs/ stay.
 save-notebooks: $(VENV)/.installed
 	rm -rf outputs/saved
-	INPAINT_OUTPUT_FOLDER=$(CURDIR)/outputs/saved $(BIN)/python notebooks/run.py --save
+	INPAINT_OUTPUT_FOLDER=$(CURDIR)/outputs/saved $(BIN)/python tools/run_notebooks.py --save
 
 # Every figure of results/ and the number tables of README and docs, from results/runs/, models/ and the sample photos.
 figures: $(VENV)/.installed
@@ -47,6 +49,10 @@ demo: $(VENV)/.installed
 # Links to Colab and Kaggle, once the project is published: make badges REPOSITORY=owner/name
 badges: $(VENV)/.installed
 	$(BIN)/python tools/add_badges.py $(REPOSITORY)
+
+# The notebooks and the module as Kaggle wants them, in outputs/kaggle/: make kaggle OWNER=name, PUSH=--push to publish
+kaggle: $(VENV)/.installed
+	$(BIN)/python tools/publish_kaggle.py $(OWNER) $(PUSH)
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

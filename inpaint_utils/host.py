@@ -1,6 +1,7 @@
 """Where the code runs (Kaggle, Colab, a machine of one's own), and its folders, photo sets and accelerators there."""
 
 import contextlib
+import importlib.util
 import os
 from pathlib import Path
 
@@ -13,10 +14,11 @@ KAGGLE_FOLDER = Path(os.environ.get("INPAINT_KAGGLE_FOLDER", "/kaggle"))
 INPUT_FOLDER = KAGGLE_FOLDER / "input"
 PROFILES = ("auto", "full", "quick")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
-DATASETS = (  # landscape photo datasets on Kaggle, and where their photos lie
-    "landscape-image-colorization/landscape Images/color",
-    "gan-getting-started/photo_jpg",
-)
+PHOTO_SETS = {  # landscape photos on Kaggle, a data set and a competition, and the folder of their photos
+    "theblackmamba31/landscape-image-colorization": "landscape Images/color",
+    "gan-getting-started": "photo_jpg",
+}
+MOUNT_DEPTH = 4  # input/<slug>, input/competitions/<slug>, input/{datasets,notebooks}/<owner>/<slug>, and one inside
 
 
 def find_host():
@@ -48,16 +50,29 @@ def choose_output_folder(name, folder=""):
     return path
 
 
+def find_in_inputs(path):
+    """Where a path is in what a Kaggle notebook has as inputs, however they are mounted: sorted, nearest first.
+
+    Every file of large inputs takes minutes to list, so nothing deeper than MOUNT_DEPTH folders is looked at.
+    """
+    return [found for depth in range(MOUNT_DEPTH + 1) for found in sorted(INPUT_FOLDER.glob("*/" * depth + path))]
+
+
 def find_photo_folder(folder=""):
     """Where the photos are.
 
     Args:
-        folder: a folder to use; "" to look for a landscape dataset under `/kaggle/input` (see DATASETS), and to
-            fall back on the sample photos that come with the package.
+        folder: a folder to use; "kaggle:OWNER/NAME" for a data set, or "kaggle:NAME" for a competition, that
+            `kagglehub` attaches or downloads; "" for one of PHOTO_SETS among the inputs of a Kaggle notebook. Where
+            there is none, `kagglehub` is asked for the first of them on Kaggle and Colab, which have it. Otherwise it
+            is the sample photos that come with the package.
 
     Returns: Path.
-    Raises: FileNotFoundError if a folder was given and is not there.
+    Raises:
+        FileNotFoundError: if a folder or data set was given and is not there.
     """
+    if str(folder).startswith("kaggle:"):
+        return _download(str(folder).removeprefix("kaggle:"))
     if folder:
         if not Path(folder).is_dir():
             raise FileNotFoundError(
@@ -65,17 +80,31 @@ def find_photo_folder(folder=""):
                 'or "" for the sample photos.'
             )
         return Path(folder)
-    for dataset in DATASETS:
-        name, _, inside = dataset.partition("/")
-        # Kaggle mounts a dataset at input/<name> or, since 2025, at input/datasets/<owner>/<name>.
-        for root in (
-            INPUT_FOLDER / name,
-            *sorted(INPUT_FOLDER.glob(f"*/{name}")),
-            *sorted(INPUT_FOLDER.glob(f"*/*/{name}")),
-        ):
-            if (root / inside).is_dir():
-                return root / inside
+    for name, inside in PHOTO_SETS.items():
+        for found in find_in_inputs(f"{Path(name).name}/{inside}"):
+            return found
+    if find_host() != "local" and importlib.util.find_spec("kagglehub"):
+        try:
+            return _download(next(iter(PHOTO_SETS)))
+        except FileNotFoundError as error:
+            print(f"{error} Until then the sample photos are used.")
     return sample_photos()[0].parent
+
+
+def _download(name):
+    """The folder of a Kaggle data set or competition: kagglehub attaches it on Kaggle and downloads it elsewhere."""
+    try:
+        import kagglehub
+
+        download = kagglehub.dataset_download if "/" in name else kagglehub.competition_download
+        folder = Path(download(name))
+    except Exception as error:  # what it raises without internet, account or accepted rules differs from case to case
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FileNotFoundError(
+            f"kagglehub could not get {name!r} ({reason}): add it as an input of the notebook, or set photo_folder "
+            "to a folder of photos."
+        ) from error
+    return folder / PHOTO_SETS.get(name, "")
 
 
 def set_up_devices(precision="auto"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from .data.photos import find_photos, open_photos, prepare_photos
 from .data.splits import SPLIT_SEED
-from .host import INPUT_FOLDER, PRECISIONS, PROFILES, choose_output_folder, find_photo_folder
+from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, find_photo_folder
 from .inference.inpaint import find_generator, load_generator
 from .networks import models
 from .training.gan import PATCH_LABELS
@@ -109,8 +109,7 @@ def find_output(name, file, folder=""):
     own = choose_output_folder("", folder) / name / file
     if own.is_file():
         return own
-    found = sorted(INPUT_FOLDER.rglob(f"{name}/{file}")) if INPUT_FOLDER.is_dir() else []
-    return found[0] if found else None
+    return next(iter(find_in_inputs(f"{name}/{file}")), None)
 
 
 def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED, largest=None):

@@ -108,7 +108,7 @@ def test_generator_files_are_interchangeable(folder):
     assert tiny.NETWORKS[0] == generator.name
 
 
-SCRIPT = HERE.parent / "tools" / "train_processes.py"
+SCRIPT = HERE.parent / "tools" / "train.py"
 
 
 @pytest.fixture(scope="module")

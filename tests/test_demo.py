@@ -20,7 +20,7 @@ from inpaint_utils.data.photos import sample_photos
 from inpaint_utils.networks.models import build_generator
 
 needs_gradio = pytest.mark.skipif(
-    importlib.util.find_spec("gradio") is None, reason="Gradio not installed: pip install 'inpaint-utils[demo]'"
+    importlib.util.find_spec("gradio") is None, reason="Gradio not installed: pip install '.[demo]'"
 )
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -340,4 +340,4 @@ def test_an_unfinished_painting_gets_a_hint(painting, words):
 def test_without_gradio_one_sentence_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert demo.main(["--port", "1"]) == 1
-    assert "run pip install 'inpaint-utils[demo]'" in capsys.readouterr().err
+    assert "run pip install '.[demo]'" in capsys.readouterr().err

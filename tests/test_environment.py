@@ -1,7 +1,10 @@
 """Notebooks find their photos, networks and folders wherever they run, and say what they found."""
 
 import shutil
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -17,8 +20,7 @@ from inpaint_utils.networks.models import change_precision
 def kaggle(tmp_path, monkeypatch):
     (tmp_path / "working").mkdir()
     monkeypatch.setattr(host, "KAGGLE_FOLDER", tmp_path)
-    for module in (host, stages):
-        monkeypatch.setattr(module, "INPUT_FOLDER", tmp_path / "input")
+    monkeypatch.setattr(host, "INPUT_FOLDER", tmp_path / "input")
     return tmp_path
 
 
@@ -33,11 +35,65 @@ def test_without_a_dataset_the_sample_photos_are_used():
     assert host.find_photo_folder() == sample_photos()[0].parent
 
 
-@pytest.mark.parametrize("root", ["input", "input/datasets/somebody"])
-@pytest.mark.parametrize("inside", host.DATASETS)
-def test_kaggle_datasets_are_found_in_both_layouts(kaggle, root, inside):
-    folder = add_photos(kaggle / root / inside)
+@pytest.mark.parametrize("root", ["input", "input/datasets/somebody", "input/competitions", "input/notebooks/me/run"])
+@pytest.mark.parametrize("name", host.PHOTO_SETS)
+def test_kaggles_landscape_photos_are_found_in_every_layout(kaggle, root, name):
+    folder = add_photos(kaggle / root / Path(name).name / host.PHOTO_SETS[name])
     assert host.find_photo_folder() == folder
+
+
+@pytest.fixture
+def kagglehub(tmp_path, monkeypatch):
+    """A module in kagglehub's place: what it was asked for, in order, and a folder for every answer."""
+    asked = []
+
+    def make_download(kind):
+        def download(name):
+            asked.append((kind, name))
+            inside = host.PHOTO_SETS.get(name)
+            if inside is None and name != "me/mine":
+                raise ConnectionError("404\nof many lines")
+            folder = tmp_path / "hub" / name
+            (folder / (inside or "")).mkdir(parents=True, exist_ok=True)
+            return str(folder)
+
+        return download
+
+    module = ModuleType("kagglehub")
+    module.__spec__ = ModuleSpec("kagglehub", None)
+    module.dataset_download, module.competition_download = make_download("data set"), make_download("competition")
+    monkeypatch.setitem(sys.modules, "kagglehub", module)
+    return asked
+
+
+def test_kagglehub_brings_the_photos_where_none_were_added(kaggle, kagglehub):
+    name = "theblackmamba31/landscape-image-colorization"
+    assert host.find_photo_folder() == kaggle / "hub" / name / "landscape Images" / "color"
+    assert kagglehub == [("data set", name)]
+    added = add_photos(kaggle / "input" / "competitions" / "gan-getting-started" / "photo_jpg")
+    assert host.find_photo_folder() == added and len(kagglehub) == 1, "what was added comes first"
+
+
+def test_kagglehub_downloads_to_ones_own_machine_only_when_asked(tmp_path, kagglehub):
+    assert host.find_photo_folder() == sample_photos()[0].parent and not kagglehub
+    assert host.find_photo_folder("kaggle:me/mine") == tmp_path / "hub" / "me" / "mine"
+    found = host.find_photo_folder("kaggle:gan-getting-started")
+    assert found == tmp_path / "hub" / "gan-getting-started" / "photo_jpg"
+    assert kagglehub == [("data set", "me/mine"), ("competition", "gan-getting-started")]
+
+
+def test_what_kagglehub_cannot_get_is_one_sentence(kaggle, kagglehub, monkeypatch, capsys):
+    with pytest.raises(FileNotFoundError, match=r"could not get 'me/typo' \(404\): add it as an input of the notebook"):
+        host.find_photo_folder("kaggle:me/typo")
+    monkeypatch.setitem(sys.modules["kagglehub"].__dict__, "dataset_download", None)
+    assert host.find_photo_folder() == sample_photos()[0].parent
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_without_kagglehub_a_kaggle_data_set_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with pytest.raises(FileNotFoundError, match="kagglehub could not get 'me/mine'"):
+        host.find_photo_folder("kaggle:me/mine")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
@@ -76,7 +132,7 @@ def test_notebooks_that_run_alone_deal_photos_alike(tmp_path, first):
 
 
 def test_shares_of_notebook_1_hold_where_photos_are_prepared_anew(tmp_path, kaggle):
-    folder = add_photos(kaggle / "input" / host.DATASETS[0], count=38)
+    folder = add_photos(kaggle / "input" / "landscape-image-colorization" / "landscape Images" / "color", count=38)
     paths = find_photos(folder)[0]
     settings = dict(image_size=64, validation_share=0.4, test_share=0, seed=3, progress=False)
     small = prepare_photos(paths, tmp_path / "01_data_preprocessing", **settings)
@@ -167,8 +223,9 @@ def test_without_notebook_2_the_shipped_generator_is_tuned(tmp_path, capsys):
     assert isinstance(generator, keras.Model)
 
 
-def test_earlier_outputs_are_found_in_a_kaggle_input(kaggle):
-    folder = kaggle / "input" / "my-run" / "02_model_training"
+@pytest.mark.parametrize("mount", ["my-run", "notebooks/me/my-run", "datasets/me/my-run", "datasets/me/my-run/inside"])
+def test_earlier_outputs_are_found_in_a_kaggle_input(kaggle, mount):
+    folder = kaggle / "input" / mount / "02_model_training"
     folder.mkdir(parents=True)
     (folder / "history.csv").write_text("epoch\n")
     found = stages.find_output("02_model_training", "history.csv", kaggle / "working")

@@ -7,6 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import keras
@@ -21,16 +24,33 @@ TINY = ["-p", "epochs", "1", "-p", "base_filters", "4", "-p", "image_size", "128
 TINY += ["-p", "ema_momentum", "0.9"]  # the committed notebooks run without
 
 
-def run_notebooks(*arguments, **environment):
-    """Run notebooks/run.py in a fresh process; returns (exit status, all that it printed)."""
+# Whoever asks for anything beyond this machine is refused at once.
+OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")} | {"PIP_NO_INDEX": "1"}
+
+
+def run_notebooks(*arguments, folder=ROOT, python=None, **environment):
+    """Run tools/run_notebooks.py in a fresh process; returns (exit status, all that it printed).
+
+    Args:
+        folder: the checkout it belongs to. python: a `make_python` folder, which has no inpaint_utils.
+    """
+    inherited = {k: v for k, v in os.environ.items() if python is None or k != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, ROOT / "notebooks" / "run.py", *map(str, arguments)],
-        env={**os.environ, **environment},
+        [python / "bin" / "python" if python else sys.executable, folder / "tools" / "run_notebooks.py"]
+        + [str(argument) for argument in arguments],
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
         timeout=900,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def load_runner():
+    spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "tools" / "run_notebooks.py")
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    return runner
 
 
 def printed(path):
@@ -44,17 +64,48 @@ def fingerprint(folder):
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def copy_notebooks(folder, inputs):
+    """The notebooks and their runner in a folder of their own, with `inputs` in place of /kaggle/input."""
+    (folder / "tools").mkdir(parents=True)
+    (folder / "notebooks").mkdir()
+    shutil.copy(ROOT / "tools" / "run_notebooks.py", folder / "tools")
+    for path in NOTEBOOKS:
+        text = path.read_text(encoding="utf-8")
+        assert text.count('\\"/kaggle/input\\"') == 1
+        (folder / "notebooks" / path.name).write_text(text.replace("/kaggle/input", str(inputs)), encoding="utf-8")
+    return folder
+
+
+def make_python(folder):
+    """A Python with all that this one has but inpaint_utils, as on Kaggle; what it installs stays in the folder."""
+    venv.create(folder)
+    libraries = next((folder / "lib").glob("python*/site-packages"))
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "inpaint_utils" not in path.name:
+            (libraries / path.name).symlink_to(path)
+    return folder / "bin" / "python"
+
+
+def add_photos(folder, count):
+    """Colour photos, and gray twins that are no pictures, so that reading one shows."""
+    (folder / "color").mkdir(parents=True)
+    (folder / "gray").mkdir()
+    for index, photo in enumerate(sample_photos()[::3][:count]):
+        shutil.copy(photo, folder / "color" / f"{index}.jpg")
+        (folder / "gray" / f"{index}.jpg").write_bytes(b"a gray twin that nobody may open")
+    return folder
+
+
 @pytest.fixture(scope="module")
-def kaggle(tmp_path_factory):
-    """A copy of Kaggle's layout: 12 colour photos and gray twins that are no pictures, so that reading one shows."""
+def kaggle(tmp_path_factory, wheel):
+    """A copy of Kaggle's layout: photos and the wheel as data sets, and the notebooks without the project."""
     root = tmp_path_factory.mktemp("kaggle")
-    images = root / "input" / "landscape-image-colorization" / "landscape Images"
-    (images / "color").mkdir(parents=True)
-    (images / "gray").mkdir()
+    add_photos(root / "input" / "datasets" / "somebody" / "landscape-image-colorization" / "landscape Images", 12)
+    (root / "input" / "datasets" / "me" / "inpaint-utils").mkdir(parents=True)
+    shutil.copy(wheel, root / "input" / "datasets" / "me" / "inpaint-utils")
     (root / "working").mkdir()
-    for index, photo in enumerate(sample_photos()[::3][:12]):
-        shutil.copy(photo, images / "color" / f"{index}.jpg")
-        (images / "gray" / f"{index}.jpg").write_bytes(b"a gray twin that nobody may open")
+    copy_notebooks(root / "copy", root / "input")
+    make_python(root / "python")
     return root
 
 
@@ -66,18 +117,20 @@ def kaggle_run(kaggle, tmp_path_factory):
             path.chmod(0o555 if path.is_dir() else 0o444)
     environment = {"INPAINT_KAGGLE_FOLDER": str(kaggle), "INPAINT_OUTPUT_FOLDER": str(kaggle / "working")}
     executed = tmp_path_factory.mktemp("executed")
-    status, text = run_notebooks("-o", executed, *TINY, "-p", "photo_limit", 12, **environment)
+    settings = ["-o", executed, *TINY, "-p", "photo_limit", 12]
+    status, text = run_notebooks(*settings, **environment, **OFFLINE, folder=kaggle / "copy", python=kaggle / "python")
     after = fingerprint(kaggle / "input")
     for folder, _, _ in os.walk(kaggle / "input"):
         Path(folder).chmod(0o755)  # so that the temporary folder can be removed
     return status, text, executed, before == after
 
 
-def test_all_four_notebooks_run_on_kaggles_layout(kaggle, kaggle_run):
+def test_all_four_notebooks_run_on_kaggles_layout_with_the_wheel_only(kaggle, kaggle_run):
     status, text, executed, input_unchanged = kaggle_run
     assert status == 0, text
     assert len(list(executed.glob("*.ipynb"))) == 4
     assert input_unchanged
+    assert list((kaggle / "python").rglob("inpaint_utils/__init__.py")), "the wheel was installed"
     assert "host: kaggle" in printed(executed / NOTEBOOKS[0].name)
     assert "photos: color/" in printed(executed / NOTEBOOKS[0].name)
     working = kaggle / "working"
@@ -90,6 +143,23 @@ def test_all_four_notebooks_run_on_kaggles_layout(kaggle, kaggle_run):
         "04_testing_inference/examples.png",
     ):
         assert (working / file).is_file(), file
+
+
+def test_kagglehub_brings_photos_to_a_notebook_without_inputs(tmp_path):
+    """A module in kagglehub's place, which answers as it does on Kaggle: with the folder of what it attached."""
+    photos = add_photos(tmp_path / "mounted" / "landscape Images", 4).parent
+    (tmp_path / "modules").mkdir()
+    code = f"def dataset_download(handle):\n    print('attached', handle)\n    return {str(photos)!r}\n"
+    (tmp_path / "modules" / "kagglehub.py").write_text(code)
+    (tmp_path / "working").mkdir()
+    environment = {"INPAINT_KAGGLE_FOLDER": str(tmp_path), "INPAINT_OUTPUT_FOLDER": str(tmp_path / "working")}
+    known = os.environ.get("PYTHONPATH", "")
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "modules"), *([known] if known else [])])
+    status, text = run_notebooks("01", "-o", tmp_path / "executed", "-p", "image_size", "128", **environment, **OFFLINE)
+    assert status == 0, text
+    text = printed(tmp_path / "executed" / NOTEBOOKS[0].name)
+    assert "attached theblackmamba31/landscape-image-colorization\nhost: kaggle\nphotos: color/" in text
+    assert "4 photos of 128×128 pixels" in text
 
 
 def test_no_gray_twin_is_read(kaggle, kaggle_run):
@@ -135,25 +205,89 @@ def test_each_notebook_runs_alone(start, tmp_path):
     assert "prepared now" in printed(next((tmp_path / "executed").glob("*.ipynb")))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_without_the_project_fetches_it_or_says_what_to_do(path, tmp_path, monkeypatch):
+def read_set_up(path):
+    """The cell of a notebook that finds the module."""
     cells = nbformat.read(path, as_version=4).cells
-    code = next(cell.source for cell in cells if "repository =" in cell.source)
-    published = tmp_path / "published"
-    shutil.copytree(ROOT / "inpaint_utils", published / "inpaint_utils", ignore=shutil.ignore_patterns("*.jpg"))
-    for command in ("init --quiet", "add .", "-c user.name=a -c user.email=a@b commit --quiet -m all"):
-        subprocess.run(["git", "-C", published, *command.split()], check=True)
-    (tmp_path / "alone" / "inside").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "alone" / "inside")
-    monkeypatch.setenv("INPAINT_KAGGLE_FOLDER", str(tmp_path))
+    (code,) = [cell.source for cell in cells if cell.cell_type == "code" and "repository =" in cell.source]
+    return code
+
+
+def test_set_up_is_eight_lines_the_same_in_all_and_needs_no_library():
+    codes = {read_set_up(path) for path in NOTEBOOKS}
+    assert len(codes) == 1
+    lines = [line for line in codes.pop().splitlines() if line.strip()]
+    assert len(lines) <= 8
+    imports = [line for line in lines if line.startswith(("import", "from"))]
+    assert imports == ["import glob, importlib.util, os, sys"]
+
+
+@pytest.fixture
+def set_up(tmp_path, monkeypatch):
+    """Runs the set-up cell in a notebook's shell whose %pip only notes what it is told.
+
+    Returns: a function of the address of the published project; it returns the error, if any, what %pip was told, and
+        where a module inpaint_utils would be imported from.
+    """
+    from IPython.core.interactiveshell import InteractiveShell
+
+    alone = tmp_path / "alone" / "notebooks"
+    alone.mkdir(parents=True)
+    monkeypatch.chdir(alone)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with monkeypatch.context() as patched, pytest.raises(ModuleNotFoundError, match="put the project's folder beside"):
-        patched.setattr(importlib.util, "find_spec", lambda name: None)  # not installed
-        exec(code, {})
-    for _ in range(2):  # opened again, it finds what it fetched
-        exec(code.replace('repository = ""', f'repository = "file://{published}"'), {})
-        assert sys.path[0] == str(Path.cwd() / "inpainting")
-    assert (Path.cwd() / "inpainting" / "inpaint_utils" / "__init__.py").is_file()
+    elsewhere = list(sys.path)  # where inpaint_utils may be installed, which is not looked at
+
+    def find_module(name):
+        return PathFinder.find_spec(name, [folder for folder in sys.path if folder not in elsewhere])
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_module)
+    shell, told = InteractiveShell(), []
+    shell.register_magic_function(told.append, magic_name="pip")
+
+    def run(repository="", path=NOTEBOOKS[0]):
+        code = read_set_up(path).replace('repository = ""', f'repository = "{repository}"')
+        result = shell.run_cell(code.replace("/kaggle/input", str(tmp_path / "input")), silent=True)
+        spec = find_module("inpaint_utils")
+        return result.error_in_exec, told, spec and Path(spec.origin).parent
+
+    return run
+
+
+MOUNTS = ["mine", "datasets/me/mine", "competitions/mine", "notebooks/me/mine", "datasets/me/mine/inside"]
+
+
+def add_module(folder):
+    (folder / "inpaint_utils").mkdir(parents=True)
+    (folder / "inpaint_utils" / "__init__.py").touch()
+    return folder / "inpaint_utils"
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_module_is_found_in_every_layout_of_inputs(tmp_path, set_up, mount):
+    module = add_module(tmp_path / "input" / mount)
+    assert set_up() == (None, [], module)
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_wheel_is_installed_from_every_layout_of_inputs(tmp_path, set_up, mount):
+    wheel = tmp_path / "input" / mount / "inpaint_utils-0.1.0-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    wheel.touch()
+    error, told, _ = set_up("https://example.org/me/inpainting")
+    assert error is None and told == [f'install --quiet --no-deps "{wheel}"']
+
+
+def test_module_above_the_notebook_comes_before_one_in_the_inputs(tmp_path, set_up):
+    add_module(tmp_path / "input" / "mine")
+    module = add_module(tmp_path / "alone")
+    assert set_up() == (None, [], module)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_without_the_project_installs_it_or_says_what_to_do(path, set_up):
+    error, told, _ = set_up(path=path)
+    assert "put the project beside this notebook, or add it as an input" in str(error) and not told
+    error, told, _ = set_up("https://example.org/me/inpainting", path)
+    assert error is None and told == ['install --quiet --no-deps "git+https://example.org/me/inpainting"']
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
@@ -166,8 +300,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
 
 
 def test_paths_are_those_of_the_folder_the_command_is_called_in(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "notebooks")
-    run = importlib.import_module("run")
+    run = load_runner()
     (tmp_path / "photos").mkdir()
     (tmp_path / "vgg.h5").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
@@ -261,13 +394,6 @@ def test_a_red_square_stays_red_from_file_to_file(tmp_path):
     kept = mask[..., 0] == 1
     np.testing.assert_allclose(filled[kept], np.broadcast_to([0.8, 0.1, 0.1], filled[kept].shape), atol=1 / 255)
     assert filled[~kept][:, 0].mean() > filled[~kept][:, 2].mean() + 0.3, "the filled part is red, too"
-
-
-def load_runner():
-    spec = importlib.util.spec_from_file_location("run", ROOT / "notebooks" / "run.py")
-    runner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(runner)
-    return runner
 
 
 def test_a_path_counts_from_the_folder_of_the_caller(tmp_path, monkeypatch):

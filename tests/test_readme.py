@@ -1,6 +1,7 @@
 """README and docs tell the truth: their code runs, their links lead somewhere, and they are short."""
 
 import importlib.util
+import math
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 import inpaint_utils
-from inpaint_utils import create_mask, load_image, sample_photos, save_image
+from inpaint_utils import build_discriminator, build_generator, create_mask, load_image, sample_photos, save_image
 from inpaint_utils.inference.inpaint import build_input
+from inpaint_utils.networks.perceptual import LAYERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -83,6 +85,29 @@ def test_floor_under_the_discriminators_loss_is_what_the_architecture_page_says(
     assert f"{', '.join(floors[:3])} and {floors[3]}" in page
 
 
+def count_multiply_adds(network):
+    """Of all convolutions, for one picture, in billions."""
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    return sum(math.prod([*layer.kernel.shape, *layer.output.shape[1:3]]) for layer in convolutions) / 1e9
+
+
+def test_minutes_on_kaggle_follow_from_the_count_of_operations():
+    page = (ROOT / "docs" / "KAGGLE.md").read_text(encoding="utf-8").replace("\n", " ")
+    vgg = keras.applications.VGG19(include_top=False, weights=None, input_shape=(128, 128, 3))
+    seen = keras.Model(vgg.inputs, vgg.get_layer(LAYERS[-1]).output)
+    networks = (build_generator(256), build_discriminator(128, sees_hole=True), seen)  # 128 px are judged
+    # Forward, and back to weights and inputs. VGG19, and the discriminator where it judges, go back to inputs only.
+    times, counts = (3, 8, 3), [count_multiply_adds(network) for network in networks]
+    terms = [f"{number} × {count:.1f}" for number, count in zip(times, counts, strict=True)]
+    assert "{} (generator) + {} (discriminator) + {} (VGG19) = 65 G".format(*terms) in page
+    assert np.dot(times, counts) == pytest.approx(65, abs=1)
+    rows = re.findall(r"\| full, [\d,]+ \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", page)
+    for photos, *minutes in rows:
+        work = int(photos.replace(",", "")) * 0.13
+        assert minutes == [f"{work / speed / 60:.1f}" for speed in (9.75, 6.5, 3)]
+    assert len(rows) == 2
+
+
 def test_readme_shows_picture_and_code_on_its_first_screen():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").split("\n")
     assert len(lines) - 1 <= 90
@@ -90,12 +115,17 @@ def test_readme_shows_picture_and_code_on_its_first_screen():
     assert lines.index("```python") < 35
 
 
+def read_page(path):
+    """A page as it is read, without the front matter of the model card."""
+    return re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.S)
+
+
 def test_docs_are_short():
     lengths = {"docs/ARCHITECTURE.md": 80, "docs/TRAINING_STORY.md": 90, "docs/RESULTS_ANALYSIS.md": 110}
     lengths |= {"models/README.md": 40, "docs/TRAINING_AT_SCALE.md": 60}
     for page, most in lengths.items():
-        assert (ROOT / page).read_text(encoding="utf-8").count("\n") <= most, page
-    words = [len(re.findall(r"\S*\w\S*", page.read_text(encoding="utf-8"))) for page in PAGES]
+        assert read_page(ROOT / page).count("\n") <= most, page
+    words = [len(re.findall(r"\S*\w\S*", read_page(page))) for page in PAGES]
     assert sum(words) <= 6500
 
 

@@ -88,8 +88,8 @@ def write_result(name, result):
 
 
 def run_notebook(number, parameters, executed=OUTPUTS / "notebooks"):
-    """Run one notebook by notebooks/run.py, its own settings the defaults; the executed copy goes to `executed`."""
-    command = [sys.executable, ROOT / "notebooks" / "run.py", number, "-o", executed]
+    """Run one notebook by tools/run_notebooks.py, its own settings the defaults; `executed` gets the executed copy."""
+    command = [sys.executable, ROOT / "tools" / "run_notebooks.py", number, "-o", executed]
     for key, value in parameters.items():
         command += ["-p", key, str(value)]
     subprocess.run(command, check=True)

@@ -1,9 +1,9 @@
 """Run the notebooks headless, in order, through papermill; refuse a parameter that no notebook has.
 
-python notebooks/run.py                         all four, into outputs/notebooks/
-python notebooks/run.py 02 03 -p epochs 5       some of them, with a parameter changed
-python notebooks/run.py 01 -p photo_folder ~/photos     a path counts from the folder that you are in
-python notebooks/run.py --save                  all four, and keep their outputs in notebooks/ itself
+python tools/run_notebooks.py                               all four, into outputs/notebooks/
+python tools/run_notebooks.py 02 03 -p epochs 5             some of them, with a parameter changed
+python tools/run_notebooks.py 01 -p photo_folder ~/photos   a path counts from the folder that you are in
+python tools/run_notebooks.py --save                        all four, and keep their outputs in notebooks/ itself
 """
 
 import argparse
@@ -18,7 +18,7 @@ os.environ.setdefault("INPAINT_HEADLESS", "1")  # no progress bars: nobody watch
 import nbformat
 import papermill
 
-NOTEBOOKS = Path(__file__).resolve().parent
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 # Errors only: a kernel of this machine need not warn that it talks to us without encryption.
 KERNEL = ["--IPKernelApp.log_level=40"]
 PATHS = ("_folder", "_path", "_photo", "_mask")  # how the names of parameters end that hold a path
@@ -89,7 +89,7 @@ def read_parameters(pairs, paths):
         except ValueError:
             raise ValueError(f"{name} is {text!r}, expected a value of type {kind.__name__}.") from None
         is_path = name.endswith(PATHS) or (name == "vgg19_weights" and Path(text).expanduser().is_file())
-        if text and is_path:  # the notebooks themselves run in notebooks/
+        if text and is_path and not text.startswith("kaggle:"):  # the notebooks themselves run in notebooks/
             parameters[name] = os.path.abspath(Path(text).expanduser())
     return parameters
 
