@@ -362,15 +362,18 @@ def tabulate_stages():
     """The trainings behind the shipped weights, from their settings and histories."""
     shipped, lines = read_run(RUNS / "shipped.json"), []
     for name, stage in shipped["stages"].items():
-        rows, text = read_history(RUNS / f"{name}_history.csv"), f"`{name}_history.csv`"
+        rows, text = read_history(RUNS / f"{name}_history.csv"), f"`{name}`"
         if len(rows) > 1:  # as in draw_history
             text = f"[{text}](../results/{name}_history.png)"
         minutes = sum(row["seconds"] for row in rows) / 60
-        rate, weight = stage["generator_learning_rate"], stage.get("adversarial_weight", 1.0)
-        error = f"{min(row['val_hole_l1'] for row in rows):.4f}"
-        lines.append([text, len(rows), stage["image_size"], f"{minutes:.0f}", f"{rate:.1e}", f"{weight:.0f}", error])
-    head = ["history", "epochs", "pixels", "minutes", "learning rate", "adversarial weight"]
-    return make_table([*head, "best validation hole error"], lines)
+        photos = len(rows) * stage.get("samples", PHOTOS_AN_EPOCH)
+        best = min(rows, key=lambda row: row["val_distance"] if row.get("val_style") else row["val_hole_l1"])
+        style = f"{best['val_style']:.3f}" if best.get("val_style") else "–"
+        error, weight = f"{best['val_hole_l1']:.4f}", f"{stage.get('adversarial_weight', 1.0):.0f}"
+        rate = f"{stage['generator_learning_rate']:.1e}"
+        lines.append([text, f"{photos:,}", stage["image_size"], f"{minutes:.0f}", rate, weight, error, style])
+    head = ["training", "photos shown", "pixels", "minutes", "learning rate", "adversarial weight"]
+    return make_table([*head, "validation hole error", "validation style"], lines)
 
 
 def describe_weights():
@@ -429,6 +432,7 @@ def write_model_index():
     )
 
 
+PHOTOS_AN_EPOCH = 5244  # where a training shows every photo once
 WATTS, GRAMS_A_KWH = 30, 400  # two cores of a server under load, and about the world's mix of electricity
 HEADLINE = dict(
     methods=("Telea", "PatchMatch", "smooth fill", "generator"),

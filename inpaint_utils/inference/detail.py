@@ -17,8 +17,9 @@ MOST_CANDIDATES = 3000  # patches to choose from, a random sample of the kept on
 PATCH_SHARE = 0.25  # of the hole's thickness, a patch's side
 FINALISTS = 12  # and of these also the patches a pixel to the side
 SHORT_LIST = 32  # of them are compared with what lies beside the patch already
-SPLIT_SHARE = 0.5  # of a patch's side, the sigma in pixels of the blur that leaves what the generator decides
+SPLIT_SHARE = 0.3  # of a patch's side, the sigma in pixels of the blur that leaves what the generator decides
 FOG_SIGMA = 2.5  # pixels that the generator saw; it knows nothing finer
+OWN_WEIGHT = 0.25  # what the generator's own fine band counts in the choice of a patch, kept pixels counting 1
 LIVELINESS_WEIGHT, FAR_WEIGHT, AGAIN_WEIGHT = 0.5, 0.004, 0.003
 LINE_SIGMA = 1.5  # pixels over which the detail begins beside a drawn line
 SEAM_SIGMA = 0.7  # pixels over which two patches are blended along their seam
@@ -156,8 +157,8 @@ def _plan_patches(keep, done, size, rng):
 def _compare(coarse, residual, keep, source, to, candidates, size):
     """What speaks against each candidate for each patch, float32 (patches, candidates), in squares of colour values.
 
-    Coarse colours must agree everywhere, residuals where the patch lies on kept pixels. A candidate must be about as
-    lively as what is kept around, and it had better be near.
+    Coarse colours must agree everywhere, residuals where the patch lies on kept pixels, and less where the generator drew
+    them. A candidate must be about as lively as what is kept around, and it had better be near.
     """
 
     def sample(plane, corners, cell):
@@ -173,7 +174,7 @@ def _compare(coarse, residual, keep, source, to, candidates, size):
     costs *= cell**2
 
     cell = max(1, size // 8)
-    weights = (sample(keep.astype(np.float32), to, cell) > 0.99).astype(np.float32)
+    weights = np.where(sample(keep.astype(np.float32), to, cell) > 0.99, np.float32(1), np.float32(OWN_WEIGHT))
     ours, theirs = sample(residual, to, cell), sample(residual, candidates, cell)
     squares = [np.square(part).sum(axis=-1).reshape(len(part), -1) for part in (ours, theirs)]
     ours = (ours * weights[..., np.newaxis]).reshape(len(ours), -1)
