@@ -62,6 +62,14 @@ def main(arguments=None):
         metavar="NAME",
         help=f"measure these only, the first letters are enough: {', '.join(METHODS)}",
     )
+    parser.add_argument(
+        "--beside",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "FILE"),
+        help="another generator, measured too, in a row of this name",
+    )
     parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds feature distance and texture distance')
     parser.add_argument(
         "--kid", help='"imagenet" or a file of weights of all VGG19 layers: adds KID, from 50 photos up'
@@ -76,6 +84,7 @@ def main(arguments=None):
     names = choose_methods(options.methods, options.slow, parser.error)
     generator = load_generator(options.generator) if set(names) & set(OWN) else None
     fills = {name: METHODS[name](generator) if name in OWN else METHODS[name] for name in names}
+    fills |= {name: load_generator(path) for name, path in options.beside}
 
     paths, skipped = find_photos(options.photos)
     photos = prepare_photos(

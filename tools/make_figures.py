@@ -432,7 +432,7 @@ def write_model_index():
     )
 
 
-PHOTOS_AN_EPOCH = 5244  # where a training shows every photo once
+PHOTOS_AN_EPOCH = 5240  # where a training shows every photo once, in whole batches
 WATTS, GRAMS_A_KWH = 30, 400  # two cores of a server under load, and about the world's mix of electricity
 HEADLINE = dict(
     methods=("Telea", "PatchMatch", "smooth fill", "generator"),

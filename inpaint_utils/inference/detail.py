@@ -157,8 +157,8 @@ def _plan_patches(keep, done, size, rng):
 def _compare(coarse, residual, keep, source, to, candidates, size):
     """What speaks against each candidate for each patch, float32 (patches, candidates), in squares of colour values.
 
-    Coarse colours must agree everywhere, residuals where the patch lies on kept pixels, and less where the generator drew
-    them. A candidate must be about as lively as what is kept around, and it had better be near.
+    Coarse colours must agree everywhere, residuals where the patch lies on kept pixels, and less where the generator
+    drew them. A candidate must be about as lively as what is kept around, and it had better be near.
     """
 
     def sample(plane, corners, cell):
