@@ -66,6 +66,7 @@ def masks(draw, longest):
     return mask
 
 
+@pytest.mark.filterwarnings("ignore:The mask removes nothing")
 @settings(max_examples=15, deadline=None)
 @given(mask=masks(longest=640), fixed=st.sampled_from((None, 128)), seed=st.integers(0, 9))
 def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_for_bit(mask, fixed, seed):
@@ -385,6 +386,13 @@ def test_what_does_not_fit_is_refused_in_one_sentence(image, mask, edges, words)
     with pytest.raises(ValueError, match=words) as caught:
         fill(GENERATORS[None], image, mask, edges)
     assert "\n" not in str(caught.value)
+
+
+def test_a_mask_that_removes_nothing_is_told():
+    image = draw_photo(64, 64)
+    with pytest.warns(UserWarning, match="The mask removes nothing, so the photo comes back as it was"):
+        filled = inpaint(GENERATORS[None], image, np.ones((64, 64)))
+    assert np.array_equal(filled, image) and not np.shares_memory(filled, image)
 
 
 def test_kept_pixels_never_look_like_a_hole_and_the_hole_is_zero():

@@ -330,7 +330,7 @@ def test_a_folder_without_photos_is_named(tmp_path):
         find_photos(tmp_path)
 
 
-@pytest.mark.parametrize("ending", [".heic", ".cr2", ".psd", ".svg", ""])
+@pytest.mark.parametrize("ending", [".heics", ".cr2", ".psd", ".svg", ""])
 def test_what_may_be_a_photo_of_an_unknown_kind_is_named(tmp_path, ending):
     write_photos(tmp_path, 1)
     (tmp_path / f"other{ending}").write_bytes(b"?")

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import warnings
 import weakref
 import zipfile
 from functools import cache
@@ -181,7 +182,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         grow: int, pixels by which the holes are enlarged first: for a mask whose border shows what was to go.
         seed: int from 0 up, or a sequence of them; another one gives another choice of detail.
 
-    Returns: float32 (H, W, 3), same size.
+    Returns: float32 (H, W, 3), same size. Warns of a mask that removes nothing.
     Raises: ValueError if mask or edges do not fit the image, nothing is kept, or detail, grow or seed are out of
         their range.
     """
@@ -200,6 +201,12 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
     keep = mask[..., 0] == 1
     if not keep.any():
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
+    if keep.all():
+        warnings.warn(
+            "The mask removes nothing, so the photo comes back as it was: 1 (white) keeps and 0 (black) removes.",
+            stacklevel=2,
+        )
+        return image.copy()
     generator = _shipped_generator() if generator is None else generator
     size = generator.input_shape[1] or LARGEST_SIDE
     seed = [int(number) for number in np.atleast_1d(seed)]
