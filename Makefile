@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges clean
+.PHONY: lab notebooks test test-extras fuzz interrupt lint save-notebooks figures bench demo badges clean
 
 # The notebooks in JupyterLab.
 lab: $(VENV)/.installed
@@ -21,6 +21,14 @@ test: $(VENV)/.installed-test lint
 test-extras: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium
 	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py
+
+# Ten thousand strange inputs: files with damaged bytes, arguments of every form; the page too, where Gradio is installed.
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python tests/fuzz.py
+
+# Kill -9 at 20 random moments, full and read-only disks, two runs in one folder (Linux and macOS).
+interrupt: $(VENV)/.installed-test
+	$(BIN)/python tests/interrupt.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

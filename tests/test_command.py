@@ -378,6 +378,20 @@ def test_a_cut_file_of_any_format_is_one_sentence_on_stderr(tmp_path, monkeypatc
         assert errors.count("\n") == 1 and errors.startswith(f"photo{ending} is "), errors
 
 
+def test_what_pillow_logs_of_a_damaged_file_is_not_shown(tmp_path, monkeypatch, capfd):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)
+    Image.fromarray(draw_photo()).save("photo.tif")
+    write_mask("mask.png")
+    data, samples = Path("photo.tif").read_bytes(), b"\x15\x01\x03\x00\x01\x00\x00\x00"  # tag 277, one number
+    Path("photo.tif").write_bytes(data.replace(samples + b"\x03", samples + b"\xf3", 1))
+    assert main(["photo.tif", "mask.png", "-o", "out.png"]) == 1
+    errors = capfd.readouterr().err
+    assert errors.count("\n") == 1 and errors.startswith("photo.tif is a damaged TIFF"), errors
+
+
 def make_bomb(width, height):
     """A small PNG file of a black picture of any size."""
     row = zlib.compressobj(9)

@@ -307,6 +307,16 @@ def test_a_damaged_file_is_refused_in_silence(tmp_path, capfd, recwarn, ending, 
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_tiff_whose_second_page_cannot_be_found_is_damaged(tmp_path):
+    file = io.BytesIO()
+    Image.new("L", (48, 40), 255).save(file, "TIFF")
+    data = bytearray(file.getvalue())
+    data[82:142] = b"R" * 60
+    (tmp_path / "mask.tif").write_bytes(data)
+    with pytest.raises(ValueError, match="damaged TIFF"):
+        load_image(tmp_path / "mask.tif")
+
+
 def test_padding_before_the_end_of_a_jpeg_is_no_damage(tmp_path):
     save_image(tmp_path / "photo.jpg", draw(3))
     data = (tmp_path / "photo.jpg").read_bytes()

@@ -202,7 +202,8 @@ def open_photos(folder):
         agree = images.dtype == np.uint8 and images.shape == (len(records), size, size, 3)
         # Two photos tell whether the manifest was written for this array; hashing all would take too long.
         agree = agree and all(_hash_pixels(images[i]) == records[i]["sha256"] for i in (0, -1))
-    except (ValueError, KeyError, TypeError, IndexError):
+        agree = agree and all(record["split"] in SPLITS and record["file"] for record in records)
+    except Exception:  # a damaged file raises whatever its reader stumbles on
         agree = False
     if not agree:
         raise ValueError(f"{array} and {manifest.name} do not belong together; run prepare_photos again.")

@@ -126,12 +126,15 @@ def read_picture(path):
     megapixels = image.width * image.height / 1e6
     if megapixels > MAX_MEGAPIXELS:
         raise ValueError(_name_limit())
-    bits = _count_bits(data, image)
+    try:
+        bits, frames = _count_bits(data, image), getattr(image, "n_frames", 1)
+    except Exception:  # a damaged file raises whatever its reader stumbles on
+        raise ValueError(_name_damage(image.format)) from None
     if bits > 8 and not (bits == 16 and image.format in ("PNG", "TIFF")):
         raise ValueError(f"holds {bits} bits a channel as {image.format}; save it with 8, or with 16 as PNG or TIFF.")
     notes = []
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        notes.append(f"holds {image.n_frames} pictures; only the first was used.")
+    if image.format != "MPO" and frames > 1:
+        notes.append(f"holds {frames} pictures; only the first was used.")
     orientation = _find_orientation(image)
     kind, transparency = image.mode, "transparency" in image.info
     upright = _decode(image, data)
