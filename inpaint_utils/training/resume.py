@@ -26,7 +26,8 @@ class Resume(keras.callbacks.Callback):
     After every epoch all state goes into one file, `resume.npz`, replaced in one piece: the weights of both
     networks, the optimizer's moments and rate, the throttle's counter, dropout's random state, the history and
     what the other callbacks counted. (Stock `BackupAndRestore` writes weights and epoch as two files and forgets
-    callbacks and random state, so a kill between the two writes resumes wrongly.)
+    callbacks and random state, so a kill between the two writes resumes wrongly.) Before the first epoch it holds only
+    which training this is: what that epoch writes before its backup is then no earlier training's.
 
     The file stays when training is complete. Started again with the same `epochs`, a complete training says so and
     nothing is trained; with more epochs, or more patience after an early stop, it goes on.
