@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: lab notebooks test test-extras lint save-notebooks figures bench demo badges kaggle clean
+.PHONY: lab notebooks test test-extras fuzz interrupt lint save-notebooks figures bench demo badges kaggle clean
 
 # The notebooks in JupyterLab.
 lab: $(VENV)/.installed
@@ -23,6 +23,14 @@ test-extras: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium huggingface_hub
 	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py tests/test_publish.py \
 		tests/test_jupyterlab.py
+
+# Ten thousand strange inputs: files with damaged bytes, arguments of every form; the page too, where Gradio is installed.
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python tests/fuzz.py
+
+# Kill -9 at 20 random moments, full and read-only disks, two runs in one folder (Linux and macOS).
+interrupt: $(VENV)/.installed-test
+	$(BIN)/python tests/interrupt.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -48,6 +50,7 @@ def service(tmp_path_factory):
         stderr=(folder / "errors.txt").open("w"),
     )
     address = f"http://127.0.0.1:{port}"
+    (folder / "process.txt").write_text(str(server.pid))
     try:
         for _ in range(240):
             assert server.poll() is None, (folder / "errors.txt").read_text()
@@ -178,6 +181,84 @@ def test_bad_input_to_the_service_is_a_clear_error_and_it_stays_up(service, here
         ask(address, photo, mask)
     assert str(folder) not in str(caught.value) and "Traceback" not in str(caught.value)
     assert list_answers(folder) == before
+    check_answer(ask(address), draw_photo())
+
+
+def send(address, path, body):
+    request = urllib.request.Request(f"{address}/gradio_api/{path}", json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    return json.load(urllib.request.urlopen(request, timeout=60))
+
+
+def call_service(address, data, _):
+    """The answer of the REST service to one request: its last event and what belongs to it."""
+    event = send(address, "call/inpaint", {"data": data})["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/inpaint/{event}", timeout=500) as stream:
+        text = stream.read().decode()
+    return "event: complete" in text, text
+
+
+def press_button(address, data, button, leave=False):
+    """The same by a button of the page, as a browser presses it; with `leave` the browser is closed at once."""
+    session = uuid.uuid4().hex
+    send(address, "queue/join", {"data": data, "fn_index": button, "session_hash": session})
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=500) as stream:
+        for line in stream:
+            message = json.loads(line.removeprefix(b"data:")) if line.startswith(b"data:") else {}
+            if leave:
+                return None, "left"
+            if message.get("msg") == "process_completed":
+                return message["success"], json.dumps(message["output"])
+    return None, "the stream ended"
+
+
+def read_memory(folder, name):
+    status = Path("/proc", (folder / "process.txt").read_text(), "status").read_text()
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024
+
+
+@needs_gradio
+@needs_curl
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read as Linux tells it")
+def test_fifty_requests_at_once_are_answered_each(service, here):
+    address, folder = service
+    Path("text.png").write_text("This is not a picture.")
+    layer = np.zeros((80, 100, 4), np.uint8)
+    write("nothing.png", layer)
+    layer[20:40, 30:60] = (125, 0, 229, 255)  # in OpenCV's order
+    write("painting.png", layer)
+    names = ("photo", "mask", "text", "nothing", "painting")
+    uploaded = json.loads(curl(f"{address}/gradio_api/upload", *(f"-Ffiles=@{name}.png" for name in names)))
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    photo, mask, text, nothing, painting = ({"path": path, **meta} for path in uploaded)
+    config = json.load(urllib.request.urlopen(f"{address}/config", timeout=60))["dependencies"]
+    files = next(button["id"] for button in config if button["api_name"] == "inpaint")
+    paint = next(b["id"] for b in config if (len(b["inputs"]), len(b["outputs"])) == (1, 2))
+
+    def draw(on, layers):
+        return [{"background": on, "layers": layers, "composite": on}]
+
+    kinds = [  # how it is asked, what, by which button, and the words of the error
+        (call_service, [photo, mask, None], None, ""),
+        (press_button, [photo, mask, None], files, ""),
+        (press_button, draw(photo, [painting]), paint, ""),
+        (call_service, [text, mask, None], None, "text.png is not a complete picture"),
+        (press_button, draw(photo, [nothing]), paint, "Nothing is painted over yet"),
+        (press_button, [photo, None, None], files, "A file is missing"),
+        (press_button, draw(photo, [painting]), paint, ""),
+    ]
+    assert kinds[0][0](address, *kinds[0][1:3])[0]
+    before, began = read_memory(folder, "VmRSS"), time.monotonic()
+    with ThreadPoolExecutor(51) as pool:
+        left = pool.submit(press_button, address, [photo, mask, None], files, leave=True)
+        asked = [(kinds[i % len(kinds)][3], pool.submit(kinds[i % len(kinds)][0], address, *kinds[i % len(kinds)][1:3]))
+                 for i in range(50)]  # fmt: skip
+        answers = [(words, *answer.result()) for words, answer in asked]
+        assert left.result() == (None, "left")
+    print(f"{time.monotonic() - began:.0f} s, {before:.0f} MB before, {read_memory(folder, 'VmHWM'):.0f} MB at most")
+    for words, done, said in answers:
+        assert done == (not words) and words in said and "Traceback" not in said, said
+    assert read_memory(folder, "VmHWM") < before + 300
     check_answer(ask(address), draw_photo())
 
 

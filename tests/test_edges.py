@@ -132,8 +132,9 @@ def test_many_threads_find_the_same_edges_as_one():
         (soft_noise(32, 32)[..., 0], r"\(32, 32\)"),
         (soft_noise(32, 32) * 255, "255.0.*load_image"),
         (np.full((32, 32, 3), np.nan), "nan"),
+        (np.zeros((0, 32, 3), np.float32), r"\(0, 32, 3\)"),
     ],
-    ids=["uint8", "gray", "0..255", "NaN"],
+    ids=["uint8", "gray", "0..255", "NaN", "empty"],
 )
 def test_images_of_another_form_are_refused(image, named):
     with pytest.raises(ValueError, match=named):

@@ -66,6 +66,7 @@ def masks(draw, longest):
     return mask
 
 
+@pytest.mark.filterwarnings("ignore:The mask removes nothing")
 @settings(max_examples=15, deadline=None)
 @given(mask=masks(longest=640), fixed=st.sampled_from((None, 128)), seed=st.integers(0, 9))
 def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_for_bit(mask, fixed, seed):
@@ -322,7 +323,12 @@ def test_without_detail_the_answer_is_the_networks_bit_for_bit():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"detail": 1.5}, "detail is 1.5"), ({"grow": -1}, "grow is -1"), ({"seed": -2}, r"seed is \[-2\]")],
+    [
+        ({"detail": 1.5}, "detail is 1.5"),
+        ({"grow": -1}, "grow is -1"),
+        ({"grow": np.inf}, "grow is inf"),
+        ({"seed": -2}, r"seed is \[-2\]"),
+    ],
 )
 def test_options_out_of_range_are_refused_in_one_sentence(options, words):
     with pytest.raises(ValueError, match=words):
@@ -379,6 +385,7 @@ print(json.dumps([gigabytes, same, bool(np.isfinite(filled).all())]))
         (draw_photo(64, 64) * 255, draw_mask(64, 64, (0, 0, 9, 9)), None, r"within \[0, 1\]"),
         (draw_photo(64, 64)[..., :2], draw_mask(64, 64, (0, 0, 9, 9)), None, r"\(64, 64, 2\)"),
         (draw_photo(64, 64)[..., 0], draw_mask(64, 64, (0, 0, 9, 9)), None, r"\(64, 64\)"),
+        (draw_photo(64, 64).astype("complex64"), draw_mask(64, 64, (0, 0, 9, 9)), None, "complex64"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(image, mask, edges, words):
@@ -387,10 +394,27 @@ def test_what_does_not_fit_is_refused_in_one_sentence(image, mask, edges, words)
     assert "\n" not in str(caught.value)
 
 
+def test_a_mask_that_removes_nothing_is_told():
+    image = draw_photo(64, 64)
+    with pytest.warns(UserWarning, match="The mask removes nothing, so the photo comes back as it was"):
+        filled = inpaint(GENERATORS[None], image, np.ones((64, 64)))
+    assert np.array_equal(filled, image) and not np.shares_memory(filled, image)
+
+
 def test_kept_pixels_never_look_like_a_hole_and_the_hole_is_zero():
     seen = build_input(np.zeros((64, 64, 3), np.float32), draw_mask(64, 64, (10, 10, 20, 20)))
     hole = (seen[..., :3] == 0).all(axis=-1)
     assert hole[10:30, 10:30].all() and hole.sum() == 400
+
+
+def test_an_input_of_another_shape_is_refused_before_it_is_built():
+    with pytest.raises(ValueError, match=r"\(33, 35\)"):
+        build_input(np.zeros((33, 35), np.float32), draw_mask(33, 35, (9, 9, 9, 9)))
+
+
+def test_a_hole_may_grow_by_more_than_the_photo_is_large():
+    with pytest.raises(ValueError, match="removes every pixel"):
+        inpaint(GENERATORS[None], draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9)), grow=2**40)
 
 
 def test_a_saved_generator_opens_and_answers_the_same(tmp_path):

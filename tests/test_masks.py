@@ -166,6 +166,12 @@ def test_what_is_not_a_mask_is_refused(mask, named):
         check_mask(mask, (20, 30, 3))
 
 
+@pytest.mark.parametrize("shape", [(20,), (0, 30, 3), ()])
+def test_a_mask_of_no_image_is_refused(shape):
+    with pytest.raises(ValueError, match=r"The image has shape \("):
+        check_mask(np.zeros(shape), shape)
+
+
 def write_picture(path, pixels):
     assert cv2.imwrite(str(path), pixels)
     return path

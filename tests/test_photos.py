@@ -330,7 +330,7 @@ def test_a_folder_without_photos_is_named(tmp_path):
         find_photos(tmp_path)
 
 
-@pytest.mark.parametrize("ending", [".heic", ".cr2", ".psd", ".svg", ""])
+@pytest.mark.parametrize("ending", [".heics", ".cr2", ".psd", ".svg", ""])
 def test_what_may_be_a_photo_of_an_unknown_kind_is_named(tmp_path, ending):
     write_photos(tmp_path, 1)
     (tmp_path / f"other{ending}").write_bytes(b"?")
@@ -656,6 +656,18 @@ def test_an_array_and_a_manifest_of_two_runs_do_not_open(tmp_path):
     (tmp_path / "b" / "photos.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"photos\.npy does not exist"):
         open_photos(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["photos.npy", "manifest.json"])
+def test_damage_that_breaks_the_reader_itself_is_one_sentence(tmp_path, name):
+    prepare_photos(write_photos(tmp_path / "photos", 4), tmp_path, image_size=16, progress=False)
+    path = tmp_path / name
+    data = path.read_bytes()
+    shares = [data.replace(b'"split"', b'"splat"', 1), b"[" * 99_999, b"{}", b"null"]
+    for damaged in shares if name.endswith("json") else [data[:71] + bytes(4) + data[75:], b"\x92" + data[1:]]:
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="do not belong together; run prepare_photos again"):
+            open_photos(tmp_path)
 
 
 # The photos that ship with the package

@@ -307,6 +307,16 @@ def test_a_damaged_file_is_refused_in_silence(tmp_path, capfd, recwarn, ending, 
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_tiff_whose_second_page_cannot_be_found_is_damaged(tmp_path):
+    file = io.BytesIO()
+    Image.new("L", (48, 40), 255).save(file, "TIFF")
+    data = bytearray(file.getvalue())
+    data[82:142] = b"R" * 60
+    (tmp_path / "mask.tif").write_bytes(data)
+    with pytest.raises(ValueError, match="damaged TIFF"):
+        load_image(tmp_path / "mask.tif")
+
+
 def test_padding_before_the_end_of_a_jpeg_is_no_damage(tmp_path):
     save_image(tmp_path / "photo.jpg", draw(3))
     data = (tmp_path / "photo.jpg").read_bytes()
@@ -355,10 +365,22 @@ def test_what_pillow_can_read_is_read(tmp_path, name):
     assert load_image(tmp_path / name).shape == (24, 40, 3)
 
 
-def test_a_heic_photo_is_refused_by_name(tmp_path):
-    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
-    with pytest.raises(ValueError, match=r"photo\.heic is a HEIC photo, which Pillow cannot read"):
-        load_image(tmp_path / "photo.heic")
+@pytest.mark.parametrize(
+    ("brand", "words"), [(b"heic", "is HEIC, which needs pillow-heif; run pip install"), (b"avif", "is an AVIF photo")]
+)
+def test_a_kind_that_this_installation_cannot_read_is_named(tmp_path, monkeypatch, brand, words):
+    monkeypatch.setattr(pictures, "READS_HEIC", False)
+    monkeypatch.setattr(pictures.features, "check", lambda _: False)
+    (tmp_path / "photo").write_bytes(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand + bytes(99))
+    with pytest.raises(ValueError, match=words):
+        load_image(tmp_path / "photo")
+
+
+def test_a_heic_photo_is_read_where_its_reader_is_installed(tmp_path):
+    pytest.importorskip("pillow_heif")
+    photo = np.full((48, 80, 3), (200, 100, 50), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.heic", "HEIF")
+    assert np.allclose(load_image(tmp_path / "photo.heic") * 255, photo, atol=4)
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp", ".tif", ".png"])

@@ -229,10 +229,19 @@ def test_a_backup_of_an_earlier_version_is_continued_or_refused(begun):
 
 def test_a_damaged_backup_is_named(begun):
     data = (begun / "resume.npz").read_bytes()
-    for damaged in (data[: len(data) // 2], data[:2000] + bytes(400) + data[2400:], b""):
+    damages = [data[: len(data) // 2], data[:2000] + bytes(400) + data[2400:], b"", b"\0" + data[1:]]
+    damages += [data[:71] + bytes(4) + data[75:], data[:160] + b"4" * 20 + data[180:]]
+    for damaged in damages:
         (begun / "resume.npz").write_bytes(damaged)
         with pytest.raises(ValueError, match=r"resume\.npz' is damaged .*: delete the file to start a new training"):
             start_again(begun)
+
+
+@pytest.mark.parametrize("change", [{"epoch": "x"}, {"variables": -1}, {"callbacks": [1]}, {"complete": None}])
+def test_numbers_that_no_training_writes_are_damage(begun, change):
+    edit_state(begun, lambda state: state.update(change))
+    with pytest.raises(ValueError, match=r"resume\.npz' is damaged"):
+        start_again(begun)
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -248,6 +257,26 @@ def test_interrupted_in_the_first_epoch_it_says_what_it_goes_on_from(tmp_path, c
         train_in(tmp_path, 1, gan=gan, extra=[Interrupt()])
     train_in(tmp_path, 1, gan=gan)
     assert "These networks have already made 1 training step and go on from there" in capsys.readouterr().out
+
+
+def test_a_run_that_ended_in_its_first_epoch_is_no_earlier_training(complete, tmp_path, capsys):
+    before = read_files(complete)
+    (complete / "resume.npz").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train_in(complete, 1, extra=[Interrupt()])
+    assert "stay as generator_best.1.keras" in capsys.readouterr().out
+    train_in(complete, 1)
+    assert "An earlier run ended before its first backup: this training starts again." in capsys.readouterr().out
+    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
+    assert read_files(complete, kept) == before and not list(complete.glob("*.2.*"))
+
+
+def test_a_run_of_other_settings_that_ended_in_its_first_epoch_gives_way(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path, 1, extra=[Interrupt()])
+    train_in(tmp_path, 1, train=make_batches(4, seed=1))
+    assert "earlier run" not in capsys.readouterr().out
+    assert "complete" not in capsys.readouterr().out and start_again(tmp_path, 1, train=make_batches(4, seed=1)) == 1
 
 
 ON_JAX = """

@@ -1,6 +1,7 @@
 """The command: `python -m inpaint_utils photo.jpg mask.png -o out.png` removes what the mask paints black."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ def main(arguments=None):
     if options.seed < 0:
         parser.error(f"--seed is {options.seed}, expected 0 or more")
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told in one sentence
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     filled, stopped = [], []
 
     def stop(*_):

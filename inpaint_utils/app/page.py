@@ -24,7 +24,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio i
 REMOVE, EDGE = "#e5007d", "#00b4ff"  # the brushes, pink and blue
 LARGEST_UPLOAD = "30mb"
 LARGEST_PHOTO = 25  # megapixels
-LONGEST_QUEUE = 8
+LONGEST_QUEUE = 64  # requests; what waits are names of files
 KEEP_ANSWERS = 3600  # seconds
 SAMPLES = 8
 GUIDE = """# Remove something from a landscape

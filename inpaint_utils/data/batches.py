@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from .edges import combine_edges, detect_edges
-from .masks import create_mask
+from .masks import MASK_KINDS, create_mask
 
 DARKEST = 1 / 255  # kept pixels are lifted to this: all-zero pixels mean "hole"
 
@@ -57,7 +57,8 @@ class PhotoBatches(keras.utils.PyDataset):
         share: (number, count), for a training over several processes: this one draws the part `number` of `count`
             of every batch; `batch_size` stays the whole batch's.
 
-    Raises: ValueError if photos are not uint8, if there are fewer than one batch needs, or if there is no such share.
+    Raises: ValueError if photos are not uint8, if there are fewer than one batch needs, if there is no such share, or
+        for indices, coverage, mask_kind, samples, seed and crop_size outside of these.
     """
 
     def __init__(
@@ -90,6 +91,18 @@ class PhotoBatches(keras.utils.PyDataset):
                 f"batch_size is {batch_size} but there are {len(self.indices)} photos: use fewer samples a batch, "
                 "or more photos."
             )
+        strange = [i for i in self.indices.tolist() if type(i) is not int or not 0 <= i < len(photos)]
+        if strange:
+            raise ValueError(f"indices hold {strange[0]}, expected whole numbers from 0 to {len(photos) - 1}.")
+        in_order = np.shape(coverage) == (2,) and 0 < coverage[0] <= coverage[1] < 1
+        for name, value, fine, expected in (
+            ("coverage", coverage, in_order, "(least, most) between 0 and 1"),
+            ("mask_kind", mask_kind, mask_kind in MASK_KINDS, f"one of {', '.join(MASK_KINDS)}"),
+            ("samples", samples, samples >= 0, "0 (every photo once) or more"),
+            ("seed", seed, seed >= 0, "0 or more"),
+        ):
+            if not fine:
+                raise ValueError(f"{name} is {value!r}, expected {expected}.")
         smallest = min(photos.shape[1:3])
         if crop_size > smallest or crop_size < 0:
             raise ValueError(

@@ -34,7 +34,7 @@ def detect_edges(image, mask=None):
     [0, 1].
     """
     image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != "f":
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype.kind != "f":
         raise ValueError(
             f"The image has shape {image.shape} and type {image.dtype}, but edges need float RGB of shape "
             "(H, W, 3) in [0, 1]: read it with load_image."

@@ -14,7 +14,8 @@ def load_image(path, size=None):
     EXIF rotation is applied, gray becomes three equal channels, alpha is dropped and 16-bit files keep their precision.
 
     Args:
-        path: a JPEG, PNG, BMP, TIFF, WebP or GIF file; AVIF and JPEG 2000 where Pillow can read them.
+        path: a JPEG, PNG, BMP, TIFF, WebP or GIF file; AVIF and JPEG 2000 where Pillow can read them,
+            HEIC where pillow-heif is installed.
         size: None, or pixels: the photo is centre-cropped to a square and resized to (size, size, 3).
 
     Returns: float32 RGB in [0, 1], (H, W, 3).

@@ -66,6 +66,10 @@ def check_mask(mask, image_shape):
     is right. Raises ValueError for gray values, NaN, unequal channels and a size other than the image's.
     """
     mask = np.asarray(mask)
+    if len(image_shape) not in (2, 3) or min(image_shape) < 1:
+        raise ValueError(
+            f"The image has shape {tuple(image_shape)}, expected (height, width, 3): read it with load_image."
+        )
     height, width = image_shape[:2]
     if mask.ndim == 3 and mask.shape[2] == 3:
         if not (np.array_equal(mask[..., 0], mask[..., 1]) and np.array_equal(mask[..., 0], mask[..., 2])):
@@ -96,12 +100,12 @@ def check_mask(mask, image_shape):
 
 def grow_holes(mask, pixels):
     """Enlarge the holes of a mask, (H, W, 1), 1 keep, 0 remove, by so many pixels in every direction."""
-    if pixels < 0 or pixels != int(pixels):
+    if not 0 <= pixels < math.inf or pixels != int(pixels):
         raise ValueError(f"grow is {pixels}, expected a whole number of pixels from 0 up.")
     if not pixels:
         return mask
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(pixels) + 1, 2 * int(pixels) + 1))
-    return cv2.erode(mask, shape, borderValue=1)[..., np.newaxis]  # what is kept shrinks
+    distance = cv2.distanceTransform((mask != 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return (distance > pixels).astype(np.float32)[..., np.newaxis]
 
 
 def load_mask(path, size=None, invert=False):

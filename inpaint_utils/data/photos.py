@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..files import name_part, write_atomically
 from .images import check_size, crop_and_resize, read_pixels
-from .pictures import PHOTO_EXTENSIONS
+from .pictures import NO_HEIC, PHOTO_EXTENSIONS
 from .splits import SPLIT_SEED, deal_groups, group_photos
 
 SPLITS = ("train", "validation", "test")
@@ -102,7 +102,7 @@ def _find_reason(path):
         if name.startswith(".") or name.endswith(NO_PHOTOS):
             return ""
         if name.endswith((".heic", ".heif")):
-            return "HEIC, which Pillow cannot read; save it as JPEG or PNG"
+            return NO_HEIC
         return f"its ending {path.suffix!r} is none of {', '.join(PHOTO_EXTENSIONS)}"
     if name.startswith("."):
         return "hidden file"
@@ -202,7 +202,8 @@ def open_photos(folder):
         agree = images.dtype == np.uint8 and images.shape == (len(records), size, size, 3)
         # Two photos tell whether the manifest was written for this array; hashing all would take too long.
         agree = agree and all(_hash_pixels(images[i]) == records[i]["sha256"] for i in (0, -1))
-    except (ValueError, KeyError, TypeError, IndexError):
+        agree = agree and all(record["split"] in SPLITS and record["file"] for record in records)
+    except Exception:  # a damaged file raises whatever its reader stumbles on
         agree = False
     if not agree:
         raise ValueError(f"{array} and {manifest.name} do not belong together; run prepare_photos again.")

@@ -22,15 +22,25 @@ from PIL import Image, ImageOps, TiffImagePlugin, features
 
 from ..files import write_atomically
 
+try:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    READS_HEIC = True
+except ImportError:
+    READS_HEIC = False
+
 OUTPUT_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-# AVIF and JPEG 2000 where this Pillow was built with them.
+# AVIF and JPEG 2000 where this Pillow was built with them, HEIC where pillow-heif is installed.
 PHOTO_EXTENSIONS = (
     *OUTPUT_EXTENSIONS,
     *(".jfif", ".gif"),
     *((".avif",) if features.check("avif") else ()),
     *((".jp2",) if features.check("jpg_2000") else ()),
+    *((".heic", ".heif") if READS_HEIC else ()),
 )
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000", *(("HEIF",) if READS_HEIC else ()))
+NO_HEIC = "HEIC, which needs pillow-heif; run pip install pillow-heif, or save it as JPEG or PNG"
 MAX_MEGAPIXELS = float(os.environ.get("INPAINT_MAX_MEGAPIXELS", 100))
 Image.MAX_IMAGE_PIXELS = int(MAX_MEGAPIXELS * 1e6)  # Pillow itself refuses twice that
 
@@ -116,12 +126,15 @@ def read_picture(path):
     megapixels = image.width * image.height / 1e6
     if megapixels > MAX_MEGAPIXELS:
         raise ValueError(_name_limit())
-    bits = _count_bits(data, image)
+    try:
+        bits, frames = _count_bits(data, image), getattr(image, "n_frames", 1)
+    except Exception:  # a damaged file raises whatever its reader stumbles on
+        raise ValueError(_name_damage(image.format)) from None
     if bits > 8 and not (bits == 16 and image.format in ("PNG", "TIFF")):
         raise ValueError(f"holds {bits} bits a channel as {image.format}; save it with 8, or with 16 as PNG or TIFF.")
     notes = []
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        notes.append(f"holds {image.n_frames} pictures; only the first was used.")
+    if image.format != "MPO" and frames > 1:
+        notes.append(f"holds {frames} pictures; only the first was used.")
     orientation = _find_orientation(image)
     kind, transparency = image.mode, "transparency" in image.info
     upright = _decode(image, data)
@@ -152,8 +165,11 @@ _CHANNELS = {
 
 def _open(data):
     """The opened, not yet decoded Pillow image."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and b"avif" not in data[:64]:
-        raise ValueError("is a HEIC photo, which Pillow cannot read; save it as JPEG or PNG.")
+    if data[4:8] == b"ftyp" and b"avif" in data[:64]:
+        if not features.check("avif"):
+            raise ValueError("is an AVIF photo, which this Pillow cannot read; save it as JPEG or PNG.")
+    elif data[4:8] == b"ftyp" and data[8:12] in _HEIC and not READS_HEIC:
+        raise ValueError(f"is {NO_HEIC}.")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
@@ -187,7 +203,7 @@ def _count_bits(data, image):
         return (data[place + 14] & 0x7F) + 1
     if image.format == "AVIF" and (place := data.find(b"av1C")) > 0:
         return 10 if data[place + 6] & 0x40 else 8
-    return 8
+    return image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
 
 
 def _find_orientation(image):

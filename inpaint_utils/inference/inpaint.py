@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import warnings
 import weakref
 import zipfile
 from functools import cache
@@ -152,9 +153,9 @@ def build_input(image, mask, edges=None):
     Returns: float32 (H, W, 4): kept RGB (at least 1/255; 0 in the hole) and edges.
     Raises: ValueError if mask or edges do not fit the image.
     """
-    mask = check_mask(mask, image.shape)
+    edges, mask = combine_edges(image, mask, edges), check_mask(mask, image.shape)
     kept = np.where(mask == 1, np.maximum(image, np.float32(1 / 255)), np.float32(0)).astype(np.float32)
-    return np.concatenate([kept, combine_edges(image, mask, edges)], axis=-1)
+    return np.concatenate([kept, edges], axis=-1)
 
 
 def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=0, seed=0):
@@ -181,7 +182,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         grow: int, pixels by which the holes are enlarged first: for a mask whose border shows what was to go.
         seed: int from 0 up, or a sequence of them; another one gives another choice of detail.
 
-    Returns: float32 (H, W, 3), same size.
+    Returns: float32 (H, W, 3), same size. Warns of a mask that removes nothing.
     Raises: ValueError if mask or edges do not fit the image, nothing is kept, or detail, grow or seed are out of
         their range.
     """
@@ -192,14 +193,24 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         raise ValueError("There is no image or no mask: call inpaint(generator, image, mask) or inpaint(image, mask).")
     if not 0 <= detail <= 1:
         raise ValueError(f"detail is {detail}, expected a number from 0 (the generator alone) to 1.")
-    image = np.asarray(_read(image, load_image), np.float32)
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"The image has shape {image.shape}, expected (height, width, 3): read it with load_image.")
+    image = np.asarray(_read(image, load_image))
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind not in "fiub":
+        raise ValueError(
+            f"The image has shape {image.shape} and type {image.dtype}, expected (height, width, 3) in [0, 1]: "
+            "read it with load_image."
+        )
+    image = image.astype(np.float32)
     mask = grow_holes(check_mask(_read(mask, load_mask), image.shape), grow)
     edges = None if edges is None else check_edges(edges, mask.shape)  # before any of them is shrunk or left out
     keep = mask[..., 0] == 1
     if not keep.any():
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
+    if keep.all():
+        warnings.warn(
+            "The mask removes nothing, so the photo comes back as it was: 1 (white) keeps and 0 (black) removes.",
+            stacklevel=2,
+        )
+        return image.copy()
     generator = _shipped_generator() if generator is None else generator
     size = generator.input_shape[1] or LARGEST_SIDE
     seed = [int(number) for number in np.atleast_1d(seed)]

@@ -47,6 +47,7 @@ class TrainingMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         check_writable(self.folder)
+        self.looked = False
         if self.bar is not None:
             self.bar.close()  # of a training that was interrupted
         self.bar = self.text = self.picture = None
@@ -75,7 +76,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.rows = [*self.rows, row]
         self._show_epoch()
         if epoch == 0:
-            write_or_report(set_aside, self.folder, ("history.csv", "training.png"))
+            self.keep_earlier()
         write_or_report(write_atomically, self.folder / "history.csv", format_csv(self.rows))
         if find_process()[1] > 1:
             return  # JAX would want every process to draw, each a share of the pictures
@@ -88,6 +89,11 @@ class TrainingMonitor(keras.callbacks.Callback):
             self.bar.close()
             self.bar = None
             self._show_text("")
+
+    def keep_earlier(self):
+        """Number what an earlier training left in the folder, unless that was done."""
+        if not self.looked:
+            self.looked = write_or_report(set_aside, self.folder, ("history.csv", "training.png"))
 
     def _start_bar(self, epoch):
         steps = self.params.get("steps")
@@ -196,8 +202,8 @@ class SaveBest(keras.callbacks.Callback):
         if not math.isfinite(value) or (self.best is not None and value >= self.best):
             return
         generator, discriminator = (self.folder / f"{name}_best.keras" for name in ("generator", "discriminator"))
-        if self.best is None and not self.looked:
-            self.looked = write_or_report(set_aside, self.folder, (generator.name, discriminator.name), True)
+        if self.best is None:
+            self.keep_earlier()
         saved = [write_or_report(save_model, self.model.generator, generator)]
         if self.model.discriminator is not None:
             saved.append(write_or_report(save_model, self.model.discriminator, discriminator))
@@ -205,6 +211,12 @@ class SaveBest(keras.callbacks.Callback):
             discriminator.unlink(missing_ok=True)  # of an earlier training, and set aside: it is not this generator's
         if all(saved):
             self.best, self.best_epoch = value, epoch + 1
+
+    def keep_earlier(self):
+        """Number what an earlier training left in the folder, unless that was done; says so."""
+        if not self.looked:
+            names = ("generator_best.keras", "discriminator_best.keras")
+            self.looked = write_or_report(set_aside, self.folder, names, True)
 
     def on_train_end(self, logs=None):
         if self.best is None:
@@ -279,12 +291,16 @@ def set_aside(folder, names, say=False):
         names: of the files, those of one training; a file that is not there is no error.
         say: print what was kept.
     """
-    old = [folder / name for name in names if (folder / name).is_file()]
-    if not old:
-        return
     # The networks and the history of one training get the same number, whichever of them comes first.
     numbered = re.compile(r"(?:generator_best|discriminator_best|history|training)\.(\d+)\.\w+")
-    number = max((int(found[1]) for found in map(numbered.fullmatch, os.listdir(folder)) if found), default=1)
+    numbers = {
+        entry.inode(): int(found[1]) for entry in os.scandir(folder) if (found := numbered.fullmatch(entry.name))
+    }
+    old = [folder / name for name in names if (folder / name).is_file()]
+    old = [path for path in old if path.stat().st_ino not in numbers]  # a run that was killed has kept those
+    if not old:
+        return
+    number = max(numbers.values(), default=1)
     if any(_numbered(folder / name, number).exists() for name in names):
         number += 1
     for path in old:

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import weakref
-import zipfile
 from pathlib import Path
 
 import keras
@@ -27,7 +26,8 @@ class Resume(keras.callbacks.Callback):
     After every epoch all state goes into one file, `resume.npz`, replaced in one piece: the weights of both
     networks, the optimizer's moments and rate, the throttle's counter, dropout's random state, the history and
     what the other callbacks counted. (Stock `BackupAndRestore` writes weights and epoch as two files and forgets
-    callbacks and random state, so a kill between the two writes resumes wrongly.)
+    callbacks and random state, so a kill between the two writes resumes wrongly.) Before the first epoch it holds only
+    which training this is: what that epoch writes before its backup is then no earlier training's.
 
     The file stays when training is complete. Started again with the same `epochs`, a complete training says so and
     nothing is trained; with more epochs, or more patience after an early stop, it goes on.
@@ -62,7 +62,13 @@ class Resume(keras.callbacks.Callback):
             optimizer.build(self.model.trainable_variables)
         self.training = self._describe()
         state = self._load() if self.path.is_file() else None
-        if state is not None:
+        for callback in self.callbacks:
+            if hasattr(callback, "keep_earlier"):
+                callback.looked = state is not None  # then what lies here is this training's own
+                callback.keep_earlier()
+        if not self.path.is_file():
+            self._write(0, False)  # says whose the files are that the first epoch writes before its backup
+        if state is not None and state["epoch"]:
             self._continue(state)
         elif steps := int(optimizer.iterations):
             if keras.backend.backend() == "jax":  # an interrupted `fit` leaves averages and weights in one array
@@ -73,6 +79,8 @@ class Resume(keras.callbacks.Callback):
                 "of theirs was kept; for a fresh start, build them again first.",
                 flush=True,
             )
+        elif state is not None:
+            print("An earlier run ended before its first backup: this training starts again.", flush=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.start_epoch(epoch)
@@ -80,18 +88,22 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             return  # the last good epoch stays
+        self._write(epoch + 1, bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"])
+
+    def _write(self, epoch, complete):
+        """Write the file after so many epochs; after none it holds only which training this is."""
         kept = [
             {name: _to_plain(value) for name, value in vars(callback).items() if name in COUNTERS}
             for callback in self.callbacks
         ]
         arrays = {
             f"variable_{index}": keras.ops.convert_to_numpy(variable)
-            for index, variable in enumerate(self._variables())
+            for index, variable in enumerate(self._variables() if epoch else [])
         }
         state = dict(
-            epoch=epoch + 1,
+            epoch=epoch,
             epochs=self.params["epochs"],
-            complete=bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"],
+            complete=complete,
             callbacks=kept,
             variables=len(arrays),
             training=self.training,
@@ -108,25 +120,31 @@ class Resume(keras.callbacks.Callback):
         try:
             with np.load(self.path, allow_pickle=False) as backup:
                 state = json.loads(str(backup["state"]))
+                _check_state(state)
                 difference = self._find_difference(state)
-                if difference and state["complete"]:
-                    print(
-                        f"The training in {self.path.parent.name}/ is complete and had {difference[0]}: "
-                        "a new one starts, and keeps its networks.",
-                        flush=True,
-                    )
-                    return None
-                if difference:
-                    raise ValueError(
-                        f"{str(self.path)!r} was made with {difference[0]}: {difference[1]} to continue that training, "
-                        "or delete the file to start a new one."
-                    )
-                variables = self._variables()
-                arrays = [backup[f"variable_{index}"] for index in range(state["variables"])]
-        except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
+                arrays = [] if difference else [backup[f"variable_{index}"] for index in range(state["variables"])]
+        except Exception as error:  # a damaged file raises whatever its reader stumbles on
+            reason = str(error).split("\n")[0][:120]
             raise ValueError(
-                f"{str(self.path)!r} is damaged ({error}): delete the file to start a new training."
+                f"{str(self.path)!r} is damaged ({reason}): delete the file to start a new training."
             ) from error
+        if state["epoch"] == 0:  # nothing was trained yet
+            if difference:
+                write_or_report(Path.unlink, self.path)
+            return None if difference else state
+        if difference and state["complete"]:
+            print(
+                f"The training in {self.path.parent.name}/ is complete and had {difference[0]}: "
+                "a new one starts, and keeps its networks.",
+                flush=True,
+            )
+            return None
+        if difference:
+            raise ValueError(
+                f"{str(self.path)!r} was made with {difference[0]}: {difference[1]} to continue that training, "
+                "or delete the file to start a new one."
+            )
+        variables = self._variables()
         if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
             raise ValueError(
                 f"{str(self.path)!r} was made with other networks: build the same ones to continue that training, "
@@ -221,6 +239,14 @@ class Resume(keras.callbacks.Callback):
                 "pass those",
             )
         return None
+
+
+def _check_state(state):
+    """ValueError for what no `Resume` has written, as far as it is used."""
+    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("epoch", "variables"))
+    whole = whole and type(state.get("epochs", 0)) is int and isinstance(state["complete"], bool)
+    if not (whole and all(kept.keys() <= set(COUNTERS) for kept in state["callbacks"])):
+        raise ValueError("its numbers are none that a training writes")
 
 
 def remember_start(model):
