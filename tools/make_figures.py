@@ -269,13 +269,39 @@ def tabulate_gains():
         blind, guided, start = fills["generator", "blind"], fills["generator", "guided"], fills["smooth fill", "blind"]
         pairs = ((blind, classical), (blind, start), (guided, blind))
         for name, (ours, other) in zip(gains, pairs, strict=True):
-            difference = np.array(ours) - np.array(other)
-            rng = np.random.default_rng(0)
-            means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(1000)]
-            low, high = np.quantile(means, [0.025, 0.975])
-            gains[name].append(f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})")
+            gains[name].append(describe_difference(ours, other, 2))
     head = ["hole PSNR, dB", *(f"{kind} {level}" for kind, level in by)]
     return make_table(head, [[name, *cells] for name, cells in gains.items()])
+
+
+def describe_difference(ours, other, digits):
+    """Mean of the differences picture by picture, with its 95 % bootstrap interval."""
+    difference = np.array(ours) - np.array(other)
+    rng = np.random.default_rng(0)
+    means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(1000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{difference.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def tabulate_discriminator():
+    """What the discriminator changes: the generator minus the one trained without it, on the same photos and masks."""
+    digits = {"texture_distance": 3, "feature_distance": 3, "sharpness": 2, "anisotropy": 2, "hole_psnr": 2}
+    by = {}
+    for row in read_rows(RUNS / "texture_pictures.csv") if (RUNS / "texture_pictures.csv").is_file() else []:
+        if row["fill"] in ("generator", WITHOUT):
+            by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
+    if not by or any(len(fills) < 2 for fills in by.values()):
+        return "Not measured yet."
+    lines = []
+    for measure, count in digits.items():
+        cells = []
+        for fills in by.values():
+            rows = zip(fills["generator"], fills[WITHOUT], strict=True)
+            pairs = [(ours[measure], other[measure]) for ours, other in rows]
+            ours, other = zip(*[map(float, pair) for pair in pairs if all(pair)], strict=True)
+            cells.append(describe_difference(ours, other, count))
+        lines.append([measure.replace("_", " ").replace("psnr", "PSNR, dB"), *cells])
+    return make_table(["with − without discriminator", *(f"{kind} {level}" for kind, level in by)], lines)
 
 
 def tabulate_accuracy():
@@ -432,6 +458,7 @@ def write_model_index():
     )
 
 
+WITHOUT = "without discriminator"  # the row in texture.json of the generator that was trained beside the shipped one
 PHOTOS_AN_EPOCH = 5240  # where a training shows every photo once, in whole batches
 WATTS, GRAMS_A_KWH = 30, 400  # two cores of a server under load, and about the world's mix of electricity
 HEADLINE = dict(
@@ -442,6 +469,7 @@ TABLES = {
     "hole_psnr": partial(tabulate, "evaluation", show_psnr, "hole PSNR, dB", **HEADLINE),
     "hole_psnr_intervals": partial(tabulate, "evaluation", show_psnr_with_interval, "hole PSNR, dB"),
     "texture": tabulate_texture,
+    "discriminator": tabulate_discriminator,
     "gains": tabulate_gains,
     "accuracy": tabulate_accuracy,
     "arms": tabulate_arms,
