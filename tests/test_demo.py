@@ -350,12 +350,15 @@ def test_in_a_browser_a_painted_hole_of_a_sample_photo_is_filled_and_the_rest_is
         stroke = ActionChains(driver).move_to_element(canvas).click_and_hold()
         stroke.move_by_offset(60, 20).move_by_offset(-30, 40).release().perform()
         time.sleep(1)
+        find("#count input")[1].click()  # three answers
         find("#fill")[0].click()
-        wait.until(lambda _: find("#filled img") and find("#telea img"))
+        shown = ("filled", "telea", "mask", "others")
+        wait.until(lambda _: all(find(f"#{name} img") for name in shown) and len(find("#compared img")) == 2)
         pictures = []
-        for name in ("filled", "telea"):
+        for name in shown:
             data = urllib.request.urlopen(find(f"#{name} img")[0].get_attribute("src"), timeout=30).read()
             pictures.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+        others = {image.get_attribute("src") for image in find("#others button img")}
         driver.save_screenshot(str(tmp_path / "page.png"))
     finally:
         driver.quit()
@@ -366,7 +369,9 @@ def test_in_a_browser_a_painted_hole_of_a_sample_photo_is_filled_and_the_rest_is
     assert rows.min() > 0.3 * height and rows.max() < 0.9 * height
     assert columns.min() > 0.35 * width and columns.max() < 0.8 * width
     assert 0.01 < rows.size / (height * width) < 0.15
-    assert not np.array_equal(*pictures)
+    assert not any(np.array_equal(pictures[0], other) for other in pictures[1:])
+    assert (pictures[2][rows, columns] == 0).all() and pictures[2].max() == 255, "the mask to download"
+    assert len(others) == 2 and not np.array_equal(pictures[3], photo)
     changed = (pictures[1] != photo).any(axis=-1)
     outside = ~cv2.dilate((pictures[0] != photo).any(axis=-1).astype(np.uint8), np.ones((9, 9))).astype(bool)
     assert not changed[outside].any(), "Telea and the generator were given different holes"

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..data import pictures
+from ..data.masks import grow_holes
 from ..data.photos import sample_photos
 from ..inference.baselines import telea_fill
 from .photo_files import fill_file, fill_visible
@@ -31,7 +32,7 @@ GUIDE = """# Remove something from a landscape
 1. Upload a photo or pick a sample.
 2. Paint over what shall go in pink.
 3. If you like, change to the blue brush and sketch edges that the filling shall have; they count as painted over.
-4. Press **Fill**."""
+4. Press **Fill**. If some of the object is left at the border, enlarge what is painted."""
 
 
 def build_page(generator, folder):
@@ -55,14 +56,21 @@ def build_page(generator, folder):
         return answered
 
     @answer
-    def fill_painting(painting):
+    def fill_painting(painting, detail, grow, count):
         image, mask, edges = read_painting(painting)
+        mask = grow_holes(mask, grow)
         alpha = painting["background"][..., 3]
         visible = mask * (alpha > 0)[..., np.newaxis]
-        filled = fill_visible(generator, image, mask, edges, alpha)
-        telea = np.where(mask == 1, image, telea_fill(image, visible))
-        answers = [np.rint(answer * 255).astype(np.uint8) for answer in (filled, telea)]
-        return tuple(answers if alpha.all() else [np.dstack([answer, alpha]) for answer in answers])
+        answers = [
+            fill_visible(generator, image, mask, edges, alpha, detail=detail, seed=seed) for seed in range(count)
+        ]
+        answers.append(np.where(mask == 1, image, telea_fill(image, visible)))
+        answers = [np.rint(answer * 255).astype(np.uint8) for answer in answers]
+        before_and_after = painting["background"][..., :3], answers[0]
+        if not alpha.all():
+            answers = [np.dstack([answer, alpha]) for answer in answers]
+        *filled, telea = answers
+        return filled[0], before_and_after, filled[1:], telea, np.uint8(255) * mask[..., 0].astype(np.uint8)
 
     @answer
     def fill_upload(photo, mask, edges):
@@ -104,13 +112,27 @@ def build_page(generator, folder):
             gr.Examples(
                 samples[:: max(1, len(samples) // SAMPLES)], editor, label="Sample photos", cache_examples=False
             )
-            fill = gr.Button("Fill", variant="primary", elem_id="fill")
             with gr.Row():
-                look = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
-                filled = gr.Image(label="Filled by the generator", elem_id="filled", **look)
-                telea = gr.Image(label="OpenCV's Telea, to compare", elem_id="telea", **look)
+                detail = gr.Slider(0, 1, 1, step=0.1, label="Detail from the photo (0: the generator alone)")
+                grow = gr.Slider(0, 32, 0, step=1, label="Enlarge what is painted by so many pixels")
+                count = gr.Radio([1, 3], value=1, label="Answers to choose from", elem_id="count")
+            fill = gr.Button("Fill", variant="primary", elem_id="fill")
+            look = {"format": "png", "buttons": ["download", "fullscreen"]}
+            with gr.Row():
+                filled = gr.Image(label="Filled", elem_id="filled", interactive=False, **look)
+                compared = gr.ImageSlider(label="Before and after", elem_id="compared", interactive=False, **look)
+            others = gr.Gallery(label="Other answers", elem_id="others", interactive=False, **look)
+            with gr.Row():
+                telea = gr.Image(label="OpenCV's Telea, to compare", elem_id="telea", interactive=False, **look)
+                painted = gr.Image(label="The mask", elem_id="mask", interactive=False, image_mode="L", **look)
             # One limit for both buttons: one picture at a time fits into the memory.
-            fill.click(fill_painting, editor, [filled, telea], api_visibility="private", concurrency_id="generator")
+            fill.click(
+                fill_painting,
+                [editor, detail, grow, count],
+                [filled, compared, others, telea, painted],
+                api_visibility="private",
+                concurrency_id="generator",
+            )
         with gr.Tab("Files"):
             gr.Markdown(
                 "A photo and a mask of its size, white = keep, black = remove (or what is painted on a transparent "
