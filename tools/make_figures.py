@@ -384,10 +384,22 @@ def tabulate_speed():
     return make_table(["path", *head], lines)
 
 
+def list_stages():
+    """The trainings that the shipped weights went through, each with its settings, in order."""
+    shipped = read_run(RUNS / "shipped.json")
+    stages, chain, name = shipped["stages"], [], shipped["ships"]
+    names = list(stages)
+    while name is not None:
+        chain.insert(0, (name, stages[name]))
+        before = names.index(name) - 1
+        name = stages[name].get("after", names[before] if before >= 0 else None)
+    return chain
+
+
 def tabulate_stages():
     """The trainings behind the shipped weights, from their settings and histories."""
-    shipped, lines = read_run(RUNS / "shipped.json"), []
-    for name, stage in shipped["stages"].items():
+    lines = []
+    for name, stage in list_stages():
         rows, text = read_history(RUNS / f"{name}_history.csv"), f"`{name}`"
         if len(rows) > 1:  # as in draw_history
             text = f"[{text}](../results/{name}_history.png)"
@@ -410,8 +422,8 @@ def describe_weights():
 
 def add_up_training():
     """Minutes of the trainings that the histories record, and grams of CO₂, estimated: nothing was metered."""
-    histories = (RUNS / f"{name}_history.csv" for name in read_run(RUNS / "shipped.json")["stages"])
-    minutes = sum(row["seconds"] for path in histories if path.is_file() for row in read_history(path)) / 60
+    histories = [read_history(RUNS / f"{name}_history.csv") for name, _ in list_stages()]
+    minutes = sum(row["seconds"] for rows in histories for row in rows) / 60
     return minutes, minutes / 60 * WATTS / 1000 * GRAMS_A_KWH
 
 
