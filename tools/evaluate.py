@@ -2,7 +2,6 @@
 
 python tools/evaluate.py PHOTO_FOLDER --slow                 the shipped generator, into results/runs/
 python tools/evaluate.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
-python tools/evaluate.py PHOTO_FOLDER --name closer_look --count 50 --slow --vgg19 imagenet
 python tools/evaluate.py PHOTO_FOLDER --name texture --methods telea generator --vgg19 imagenet --kid imagenet
 python tools/evaluate.py PHOTO_FOLDER --methods generator --update    a new generator; the other rows stay
 """
