@@ -44,6 +44,7 @@ from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, find_photo
 from inpaint_utils import load_image, make_callbacks, open_photos, prepare_photos, save_image  # noqa: E402
 from inpaint_utils.app import command  # noqa: E402
 
+EVALUATE = runpy.run_path(str(PROJECT / "tools" / "evaluate.py"))["main"]
 EPOCHS = 3
 FULL = 6000  # bytes that a file may have on the full disk
 
@@ -91,9 +92,8 @@ def tune(root, output, earlier):
 
 
 def evaluate(root, output, earlier):
-    main = runpy.run_path(str(PROJECT / "tools" / "evaluate.py"))["main"]
     words = f"{root}/photos --generator {root}/generator.keras --output {output} --prepared {output}/prepared".split()
-    main([*words, "--image-size", "128", "--count", str(2 + earlier), "--methods", "telea", "generator"])
+    EVALUATE([*words, "--image-size", "128", "--count", str(2 + earlier), "--methods", "telea", "generator"])
 
 
 def fill_folder(root, output, earlier):
