@@ -44,6 +44,7 @@ from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, find_photo
 from inpaint_utils import load_image, make_callbacks, open_photos, prepare_photos, save_image  # noqa: E402
 from inpaint_utils.app import command  # noqa: E402
 
+EVALUATE = runpy.run_path(str(PROJECT / "tools" / "evaluate.py"))["main"]
 EPOCHS = 3
 FULL = 6000  # bytes that a file may have on the full disk
 
@@ -91,9 +92,8 @@ def tune(root, output, earlier):
 
 
 def evaluate(root, output, earlier):
-    main = runpy.run_path(str(PROJECT / "tools" / "evaluate.py"))["main"]
     words = f"{root}/photos --generator {root}/generator.keras --output {output} --prepared {output}/prepared".split()
-    main([*words, "--image-size", "128", "--count", str(2 + earlier), "--methods", "telea", "generator"])
+    EVALUATE([*words, "--image-size", "128", "--count", str(2 + earlier), "--methods", "telea", "generator"])
 
 
 def fill_folder(root, output, earlier):
@@ -233,7 +233,7 @@ def count_files(folder):
 
 
 class Bench:
-    """Runs cases and keeps their rows."""
+    """Runs cases, prints their rows and counts what did not recover."""
 
     def __init__(self, root):
         self.root, self.rows, self.peace, self.seconds, self.earlier = root, [], {}, {}, {}
@@ -253,15 +253,15 @@ class Bench:
         if name == "training":
             (self.root / "tuned").mkdir()
             for part in ("generator", "discriminator"):
-                shutil.copy(
-                    self.root / name.replace(" ", "_") / "peace" / f"{part}_best.keras",
-                    self.root / "tuned" / f"{part}.keras",
-                )
+                best = self.root / "training" / "peace" / f"{part}_best.keras"
+                shutil.copy(best, self.root / "tuned" / f"{part}.keras")
             shutil.copytree(self.root / "prepared", self.root / "tuned" / "prepared")
 
     def add(self, name, happened, on_disk, said, problems):
-        self.rows.append((name, happened, on_disk, said, problems))
-        print(f"{name}: {happened}: {'; '.join(problems) or 'recovered'}", file=sys.stderr, flush=True)
+        self.rows.append(problems)
+        said = said.replace(str(self.root), "…").replace("|", "/")[:160]
+        recovered = "no: " + "; ".join(problems) if problems else "yes"
+        print(f"| {name} | {happened} | {on_disk} | {said} | {recovered} |", flush=True)
 
     def check(self, name, folder, run, code, known):
         """What is wrong after the last run, in words. known: results of the earlier run that must still be there."""
@@ -355,17 +355,15 @@ def main():
         ]
         for name in names:
             bench.prepare(name)
+        print("| job | what happened | on disk then | it or the next run said | recovered |")
+        print("| --- | --- | --- | --- | --- |", flush=True)
         for number in range(options.kills):
             bench.kill(options.only[number % len(options.only)], draw.uniform(0.02, 0.98), number, number % 10 >= 5)
         for name in options.only:
             bench.fill_disk(name)
             bench.forbid_writing(name)
             bench.run_two(name)
-    print("| job | what happened | on disk then | the next run said | recovered |\n| --- | --- | --- | --- | --- |")
-    for name, happened, on_disk, said, problems in bench.rows:
-        said = said.replace(str(root), "…").replace("|", "/")[:160]
-        print(f"| {name} | {happened} | {on_disk} | {said} | {'no: ' + '; '.join(problems) if problems else 'yes'} |")
-    failed = sum(bool(row[-1]) for row in bench.rows)
+    failed = sum(map(bool, bench.rows))
     minutes = (time.monotonic() - began) / 60
     print(f"\n{len(bench.rows)} cases, seed {options.seed}, {minutes:.1f} minutes, {failed} not recovered")
     return 1 if failed else 0
