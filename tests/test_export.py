@@ -40,7 +40,7 @@ def exported(generator, tmp_path_factory):
     def export(kind):
         missing = [module for module in NEEDED[kind] if importlib.util.find_spec(module) is None]
         if missing:
-            pytest.skip(f"{' and '.join(missing)} not installed: pip install 'inpaint-utils[fast]'")
+            pytest.skip(f"{' and '.join(missing)} not installed: pip install '.[fast]'")
         if kind not in paths:
             name, quantize, _ = KINDS[kind]
             paths[kind] = export_generator(generator, folder / name, 128, quantize)
@@ -134,7 +134,7 @@ def test_an_absent_runtime_is_named_with_the_extra_that_brings_it(tmp_path, monk
 
 @pytest.mark.parametrize(("module", "name"), [("onnxruntime", "g.onnx"), ("ai_edge_litert", "g.tflite")])
 def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, module, name):
-    pytest.importorskip(module, reason=f"{module} not installed: pip install 'inpaint-utils[fast]'")
+    pytest.importorskip(module, reason=f"{module} not installed: pip install '.[fast]'")
     (tmp_path / name).write_bytes(b"not a network")
     with pytest.raises(ValueError, match="export it again") as caught:
         open_exported(tmp_path / name)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inpaint_utils import host
 from inpaint_utils.data.masks import create_mask
 from inpaint_utils.evaluation.evaluate import generator_fill
 from inpaint_utils.inference import inpaint as inference
@@ -427,7 +428,7 @@ def test_a_saved_generator_opens_and_answers_the_same(tmp_path):
 def test_the_shipped_generator_is_also_found_in_kaggles_input(tmp_path, monkeypatch):
     (tmp_path / "some-dataset" / "models").mkdir(parents=True)
     GENERATORS[128].save(tmp_path / "some-dataset" / "models" / inference.GENERATOR_FILE)
-    monkeypatch.setattr(inference, "INPUT_FOLDER", tmp_path)
+    monkeypatch.setattr(host, "INPUT_FOLDER", tmp_path)
     monkeypatch.setattr(inference, "__file__", str(tmp_path / "package" / "inference" / "inpaint.py"))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")

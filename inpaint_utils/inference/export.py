@@ -114,4 +114,6 @@ def import_extra(module, extra="fast"):
         return importlib.import_module(module)
     except ImportError as error:
         name = module.split(".")[0].replace("_", "-")
-        raise ImportError(f"{name} is not installed: run pip install 'inpaint-utils[{extra}]'.") from error
+        raise ImportError(
+            f"{name} is not installed: run pip install '.[{extra}]' in a clone of the project."
+        ) from error

@@ -14,10 +14,11 @@ import keras
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..data.batches import DARKEST
 from ..data.edges import check_edges, combine_edges
 from ..data.images import load_image
 from ..data.masks import check_mask, grow_holes, load_mask
-from ..host import INPUT_FOLDER, is_interactive
+from ..host import find_in_inputs, is_interactive
 from ..networks.models import SIZE_MULTIPLE
 from .detail import add_detail
 from .export import EXPORT_ENDINGS, open_exported
@@ -136,8 +137,7 @@ def find_generator():
     here = Path(__file__)
     folders = [here.parents[2] / "models", here.parents[1] / "models", Path("models"), Path("../models")]
     found = [folder / GENERATOR_FILE for folder in folders if (folder / GENERATOR_FILE).is_file()]
-    if not found and INPUT_FOLDER.is_dir():
-        found = sorted(INPUT_FOLDER.rglob(GENERATOR_FILE))
+    found = found or find_in_inputs(GENERATOR_FILE)
     return found[0] if found else None
 
 
@@ -154,7 +154,7 @@ def build_input(image, mask, edges=None):
     Raises: ValueError if mask or edges do not fit the image.
     """
     edges, mask = combine_edges(image, mask, edges), check_mask(mask, image.shape)
-    kept = np.where(mask == 1, np.maximum(image, np.float32(1 / 255)), np.float32(0)).astype(np.float32)
+    kept = np.where(mask == 1, np.maximum(image, np.float32(DARKEST)), np.float32(0)).astype(np.float32)
     return np.concatenate([kept, edges], axis=-1)
 
 
