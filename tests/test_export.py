@@ -119,7 +119,7 @@ def test_the_module_needs_no_extra_until_one_is_used():
 @pytest.mark.parametrize(("module", "name"), [("tf2onnx", "g.onnx")])
 def test_an_absent_exporter_is_named_with_the_extra_that_brings_it(generator, tmp_path, monkeypatch, module, name):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"{module} is not installed: run pip install 'inpaint-utils\[fast\]'"):
+    with pytest.raises(ImportError, match=rf"{module} is not installed: run pip install '\.\[fast\]'"):
         export_generator(generator, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -128,7 +128,7 @@ def test_an_absent_exporter_is_named_with_the_extra_that_brings_it(generator, tm
 def test_an_absent_runtime_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch, module, name):
     monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / name).write_bytes(b"whatever")
-    with pytest.raises(ImportError, match=r"is not installed: run pip install 'inpaint-utils\[fast\]'"):
+    with pytest.raises(ImportError, match=r"is not installed: run pip install '\.\[fast\]'"):
         load_generator(tmp_path / name)
 
 
