@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: lab notebooks test test-extras fuzz interrupt lint save-notebooks figures bench demo badges kaggle clean
+.PHONY: lab notebooks test test-extras fuzz interrupt lint save-notebooks figures bench demo page badges kaggle clean
 
 # The notebooks in JupyterLab.
 lab: $(VENV)/.installed
@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test lint
 test-extras: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet -e ".[fast,demo,benchmark]" selenium huggingface_hub
 	$(BIN)/python -m pytest -rs tests/test_export.py tests/test_demo.py tests/test_evaluation.py tests/test_publish.py \
-		tests/test_jupyterlab.py
+		tests/test_jupyterlab.py tests/test_static_page.py
 
 # Ten thousand strange inputs: files with damaged bytes, arguments of every form; the page too, where Gradio is installed.
 fuzz: $(VENV)/.installed-test
@@ -53,6 +53,11 @@ bench: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -e ".[demo]"
 	$(BIN)/python -m inpaint_utils.app.page
+
+# A page that needs no server, one HTML file with the generator in it: outputs/page/index.html
+page: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e ".[fast]"
+	$(BIN)/python tools/build_page.py
 
 # Links to Colab and Kaggle, once the project is published: make badges REPOSITORY=owner/name
 badges: $(VENV)/.installed

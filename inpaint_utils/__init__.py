@@ -33,6 +33,7 @@ _MODULES = {
     ),
     "inference.export": ("export_generator",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.judging": ("Judging",),
     "host": (
         "choose_output_folder",
         "choose_profile",

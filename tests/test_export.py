@@ -17,8 +17,13 @@ from inpaint_utils.networks.models import build_generator
 from inpaint_utils.quiet import keras
 
 # Largest difference of any pixel from Keras's answer, in [0, 1].
-KINDS = {"onnx": ("g.onnx", False, 1e-3), "litert": ("g.tflite", False, 1e-3), "8 bits": ("q.tflite", True, 3e-2)}
-NEEDED = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "8 bits": ("ai_edge_litert",)}
+KINDS = {
+    "onnx": ("g.onnx", False, 1e-3),
+    "onnx, 8 bits": ("q.onnx", True, 3e-2),
+    "litert": ("g.tflite", False, 1e-3),
+    "8 bits": ("q.tflite", True, 3e-2),
+}
+NEEDED = {kind: ("tf2onnx", "onnxruntime") if "onnx" in kind else ("ai_edge_litert",) for kind in KINDS}
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made with the TensorFlow backend"
 )
@@ -77,8 +82,21 @@ def test_a_photo_of_any_size_is_inpainted_by_an_exported_generator(exported, kin
 
 
 @needs_tensorflow
-def test_8_bit_weights_make_a_smaller_file(exported):
-    assert exported("8 bits").stat().st_size < 0.4 * exported("litert").stat().st_size
+@pytest.mark.parametrize(("small", "large"), [("8 bits", "litert"), ("onnx, 8 bits", "onnx")])
+def test_8_bit_weights_make_a_smaller_file(exported, small, large):
+    saved = exported(large).stat().st_size - exported(small).stat().st_size
+    assert saved > 0.65 * 4 * build_generator(None, 4).count_params()
+
+
+@needs_tensorflow
+def test_an_onnx_file_for_all_sizes_answers_like_keras(generator, tmp_path):
+    for module in ("tf2onnx", "onnxruntime"):
+        pytest.importorskip(module, reason=f"{module} not installed: pip install 'inpaint-utils[fast]'")
+    opened = load_generator(export_generator(generator, tmp_path / "any.onnx", image_size=None))
+    assert opened.input_shape == (None, None, None, 4) and opened.output_shape[1:3] == (None, None)
+    for side in (128, 256):
+        inputs = draw_input(side, side)[np.newaxis]
+        assert np.abs(opened(inputs) - np.asarray(generator.predict_on_batch(inputs))).max() <= KINDS["onnx"][2]
 
 
 def test_threads_that_share_an_exported_generator_take_turns():
@@ -147,7 +165,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, module, name):
     [
         ("g.h5", {}, "expected .onnx or .tflite"),
         ("g.tflite", {"image_size": 200}, "multiple of 128"),
-        ("g.onnx", {"quantize": True}, "leave it out"),
+        ("g.tflite", {"image_size": None}, "is for .onnx files"),
     ],
 )
 def test_wrong_arguments_are_refused_and_nothing_is_written(generator, tmp_path, name, arguments, words):

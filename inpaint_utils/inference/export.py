@@ -4,6 +4,7 @@ Needs the extra `fast`: ONNX Runtime and tf2onnx for .onnx, ai-edge-litert to ru
 """
 
 import importlib
+import math
 import os
 import threading
 from pathlib import Path
@@ -14,17 +15,19 @@ from ..files import replacing
 from ..quiet import keras, silence_stderr
 
 EXPORT_ENDINGS = {".onnx": "onnx", ".tflite": "litert"}
+FEW_WEIGHTS = 1000  # arrays smaller than this stay in 32 bits
 
 
 def export_generator(generator, path, image_size=256, quantize=False):
-    """Write a generator for pictures of one size, by Keras's own `export`; the file appears complete or not at all.
+    """Write a generator, by Keras's own `export`; the file appears complete or not at all.
 
     Args:
         generator: from `load_generator` or `build_generator`; the backend must be TensorFlow.
         path: file name ending in .onnx (needs tf2onnx) or .tflite (LiteRT).
         image_size: int, side in pixels, a multiple of 128, for a generator of no fixed size; one that has a size
-            keeps its own. `inpaint` then works on photos of any size in windows of this one.
-        quantize: bool, LiteRT only: weights in 8 bits, a quarter of the file, and slightly other answers.
+            keeps its own. `inpaint` then works on photos of any size in windows of this one. None, .onnx only: it
+            takes all multiples of 128, as the generator does.
+        quantize: bool, weights in 8 bits: a quarter of the file, and slightly other answers.
 
     Returns: the path. Raises: ValueError for another ending, size or backend, ImportError without tf2onnx.
     """
@@ -35,10 +38,10 @@ def export_generator(generator, path, image_size=256, quantize=False):
         raise ValueError(
             f"Keras runs on {keras.backend.backend()}, but exports need TensorFlow: set KERAS_BACKEND=tensorflow."
         )
-    if quantize and path.suffix != ".tflite":
-        raise ValueError(f"quantize=True is for .tflite files, but {path.name!r} was asked for: leave it out.")
     size = generator.input_shape[1] or image_size
-    if size < 128 or size % 128:
+    if size is None and path.suffix != ".onnx":
+        raise ValueError(f"image_size=None is for .onnx files, but {path.name!r} was asked for: use 256.")
+    if size is not None and (size < 128 or size % 128):
         raise ValueError(f"image_size is {image_size}, expected a multiple of 128: use 256.")
     options = {"input_signature": [keras.InputSpec(shape=(1, size, size, 4), dtype="float32", name="rgb_and_edges")]}
     if path.suffix == ".onnx":
@@ -49,7 +52,35 @@ def export_generator(generator, path, image_size=256, quantize=False):
         options["optimizations"] = [tensorflow.lite.Optimize.DEFAULT]
     with replacing(path) as part, silence_stderr():  # the converters' C++ code reports every step
         generator.export(part, format=EXPORT_ENDINGS[path.suffix], verbose=False, **options)
+        if quantize and path.suffix == ".onnx":
+            _quantize_onnx(part)
     return path
+
+
+def _quantize_onnx(path):
+    """Keep the large weights of a .onnx file in 8 bits, with a scale for each slice along their first axis.
+
+    A cast and a product in front of each turn them into floats once, when a runtime opens the file: it computes as
+    before. Integer convolutions would round the activations, too.
+    """
+    onnx = import_extra("onnx")
+    model = onnx.load(path)
+    graph, nodes = model.graph, []
+    for weight in list(graph.initializer):
+        if weight.data_type != onnx.TensorProto.FLOAT or len(weight.dims) < 2 or math.prod(weight.dims) < FEW_WEIGHTS:
+            continue
+        name, values = weight.name, onnx.numpy_helper.to_array(weight)
+        scale = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True) / np.float32(127)
+        scale = np.maximum(scale, np.finfo(np.float32).tiny)
+        graph.initializer.remove(weight)
+        parts = {f"{name}_8bit": np.rint(values / scale).astype(np.int8), f"{name}_scale": scale}
+        graph.initializer.extend(onnx.numpy_helper.from_array(part, label) for label, part in parts.items())
+        nodes.append(onnx.helper.make_node("Cast", [f"{name}_8bit"], [f"{name}_cast"], to=onnx.TensorProto.FLOAT))
+        nodes.append(onnx.helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name]))
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, path)
 
 
 def open_exported(path):
@@ -75,8 +106,10 @@ class ExportedGenerator:
 
     def __init__(self, run, input_shape, output_shape):
         self._run, self._turn = run, threading.Lock()
-        self.input_shape = (None, *input_shape[1:])
-        self.output_shape = (None, *output_shape[1:])
+        self.input_shape, self.output_shape = (
+            (None, *(size if isinstance(size, int) else None for size in shape[1:]))  # a size left open has a name
+            for shape in (input_shape, output_shape)
+        )
 
     def __call__(self, inputs, training=False):
         """float32 (B, S, S, 4) → (B, S, S, 3), one picture at a time; `training` is there for Keras's sake."""

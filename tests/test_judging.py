@@ -1,0 +1,128 @@
+"""Judging by eye: sides and order from a seed, hidden repeats, Wilson's interval, and a CSV file of the answers."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+from inpaint_utils.evaluation.judging import Judging, wilson_interval
+
+
+def make_fills(count=8):
+    """Fog is dark, detail is bright, and each picture knows its place."""
+    fog, detail = ([np.full((4, 4, 3), base + place / 100) for place in range(count)] for base in (0, 0.5))
+    return {"fog": fog, "detail": detail}
+
+
+def judge_all(judging, prefers=0.5):
+    """Somebody who prefers bright pictures always."""
+    while (pair := judging.pictures()) is not None:
+        judging.choose("left" if pair[0].mean() >= prefers else "right")
+
+
+@pytest.mark.parametrize(
+    ("wins", "total", "low", "high"),
+    [(0, 0, 0, 1), (0, 10, 0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilsons_interval_is_that_of_newcombe_1998(wins, total, low, high):
+    assert wilson_interval(wins, total) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize(("wins", "total"), [(-1, 3), (4, 3)])
+def test_impossible_counts_are_refused(wins, total):
+    with pytest.raises(ValueError, match="expected 0 to 3"):
+        wilson_interval(wins, total)
+
+
+def test_every_pair_comes_once_and_a_quarter_again_with_sides_changed(tmp_path):
+    trials = Judging(make_fills(), tmp_path / "judged.csv").trials
+    first, again = trials[:8], trials[8:]
+    assert sorted(place for place, *_ in first) == list(range(8)) and len(again) == 2
+    assert [trial[3] for trial in trials] == [False] * 8 + [True] * 2
+    for place, left, right, _ in again:
+        assert (place, right, left, False) in first
+    assert {left for _, left, _, _ in first} == {"fog", "detail"}, "sides are at random"
+
+
+def test_the_seed_alone_decides_order_and_sides(tmp_path):
+    one, same, other = (Judging(make_fills(), tmp_path / "judged.csv", seed).trials for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_pictures_lie_where_the_trial_says(tmp_path):
+    judging = Judging(make_fills(), tmp_path / "judged.csv")
+    place, left, right, _ = judging.trials[0]
+    shown = judging.pictures()
+    assert shown[0] is judging.fills[left][place] and shown[1] is judging.fills[right][place]
+
+
+def test_answers_are_lines_of_a_file_that_a_second_sitting_adds_to(tmp_path):
+    path = tmp_path / "judged.csv"
+    for seed in (0, 1):
+        judge_all(Judging(make_fills(), path, seed))
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20 and {row["real"] for row in rows} == {"detail"}
+    assert sum(row["repeat"] == "1" for row in rows) == 4
+    assert all("detail" in (row["left"], row["right"]) for row in rows)
+
+
+def test_the_result_counts_a_pair_once_and_repeats_apart(tmp_path):
+    judging = Judging(make_fills(), tmp_path / "judged.csv")
+    judge_all(judging)
+    assert judging.describe() == (
+        "“detail” looked real in 8 of 8 pairs (95 % interval 68 to 100 %). "
+        "You said the same again of 2 of 2 pairs that came twice."
+    )
+
+
+def test_somebody_who_always_presses_left_is_found_out(tmp_path):
+    judging = Judging(make_fills(), tmp_path / "judged.csv")
+    while judging.pictures() is not None:
+        judging.choose("left")
+    assert "the same again of 0 of 2" in judging.describe()
+
+
+@pytest.mark.parametrize("fills", [{}, {"one": [1]}, {"one": [1], "two": [1, 2]}, {"one": [], "two": []}])
+def test_anything_but_two_equally_long_lists_is_refused(tmp_path, fills):
+    with pytest.raises(ValueError, match="expected two methods"):
+        Judging(fills, tmp_path / "judged.csv")
+
+
+def test_a_side_that_is_none_and_one_answer_too_many_are_refused(tmp_path):
+    judging = Judging(make_fills(1), tmp_path / "judged.csv")
+    with pytest.raises(ValueError, match="'top', expected one of"):
+        judging.choose("top")
+    judge_all(judging)
+    with pytest.raises(ValueError, match="All 2 pairs are judged"):
+        judging.choose("left")
+
+
+def test_where_nobody_watches_it_says_what_there_is_and_writes_nothing(tmp_path, capsys):
+    Judging(make_fills(), tmp_path / "judged.csv").show()
+    assert capsys.readouterr().out == "8 pairs to judge, 2 of them twice. Which looks real?\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_ipywidgets_it_does_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("INPAINT_HEADLESS")
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    Judging(make_fills(), tmp_path / "judged.csv").show()
+    assert "8 pairs to judge" in capsys.readouterr().out
+
+
+def test_buttons_lead_through_all_pairs_to_the_result(tmp_path, monkeypatch):
+    widgets = pytest.importorskip("ipywidgets")
+    shown = []
+    monkeypatch.delenv("INPAINT_HEADLESS")
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    judging = Judging(make_fills(), tmp_path / "judged.csv")
+    judging.show()
+    text, pairs = shown[0].children
+    images, buttons = zip(*(pair.children for pair in pairs.children), strict=True)
+    assert all(isinstance(image, widgets.Image) and bytes(image.value).startswith(b"\x89PNG") for image in images)
+    assert text.value == "1 of 10. Which looks real?"
+    while (pair := judging.pictures()) is not None:
+        buttons[0 if pair[0].mean() >= 0.5 else 1].click()
+    assert text.value == judging.describe() and pairs.layout.display == "none"
