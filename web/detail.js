@@ -4,7 +4,8 @@ const SMALLEST_PATCH = 4, LARGEST_PATCH = 96; // pixels a side
 const MOST_CANDIDATES = 3000; // patches to choose from, a random sample of the kept ones
 const PATCH_SHARE = 0.25; // of the hole's thickness, a patch's side
 const FINALISTS = 12, SHORT_LIST = 32;
-const SPLIT_SHARE = 0.5, FOG_SIGMA = 2.5, SEAM_SIGMA = 0.7;
+const SPLIT_SHARE = 0.3, FOG_SIGMA = 2.5, SEAM_SIGMA = 0.7;
+const OWN_WEIGHT = 0.25; // of the generator's own fine band in the choice of a patch
 const LIVELINESS_WEIGHT = 0.5, FAR_WEIGHT = 0.004, AGAIN_WEIGHT = 0.003;
 
 /**
@@ -207,11 +208,10 @@ function compare({ coarse, residual, keep, source, width, height }, candidates, 
   };
   return (y, x) => {
     const [colour, detail, life] = [colours(y, x), details(y, x), expected(y, x)];
-    const places = [];
-    kept(y, x).forEach((share, i) => share > 0.99 && places.push(3 * i, 3 * i + 1, 3 * i + 2));
+    const weights = Array.from(kept(y, x), (share) => fine ** 2 * (share > 0.99 ? 1 : OWN_WEIGHT));
     return Float64Array.from(theirs, ([theirColour, theirDetail, theirLife], i) => {
       let cost = large ** 2 * (square(colour, theirColour) + LIVELINESS_WEIGHT * square(life, theirLife));
-      for (const k of places) cost += fine ** 2 * (detail[k] - theirDetail[k]) ** 2;
+      detail.forEach((value, k) => (cost += weights[Math.floor(k / 3)] * (value - theirDetail[k]) ** 2));
       const far = Math.hypot(y - candidates[i][0], x - candidates[i][1]);
       return cost + ((FAR_WEIGHT * size ** 2) / Math.max(width, height)) * far;
     });
