@@ -61,6 +61,7 @@ async function openPhoto(file) {
 }
 
 function showPainting() {
+  find("stage").classList.remove("compared");
   for (const id of ["result", "filled", "line", "compare"]) find(id).hidden = true;
   for (const id of ["painting", "mask"]) find(id).hidden = false;
   drawStrokes();
@@ -69,6 +70,7 @@ function showPainting() {
 }
 
 function showResult() {
+  find("stage").classList.add("compared");
   for (const id of ["result", "filled", "line", "compare"]) find(id).hidden = false;
   for (const id of ["painting", "mask"]) find(id).hidden = true;
 }
@@ -192,7 +194,7 @@ find("onward").onclick = () => {
   showPainting();
 };
 find("size").oninput = showBrush;
-find("slider").oninput = () => find("stage").style.setProperty("--cut", `${find("slider").value / 10}%`);
+find("slider").oninput = () => find("stage").style.setProperty("--share", find("slider").value / 1000);
 find("file").onchange = () => {
   openPhoto(find("file").files[0]);
   find("file").value = "";
