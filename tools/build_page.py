@@ -99,6 +99,7 @@ def build_page(library, runtime, generator):
         "style": (SOURCES / "style.css").read_text(encoding="utf-8"),
         "largest": re.search(r"LARGEST_PHOTO = (\d+)", script)[1],
         "credit": credit_sample(),
+        "licence": (ROOT / "LICENSE").read_text(encoding="utf-8").split("\n", 1)[1].strip(),
         "runtime": pack(runtime),
         "generator": pack(generator),
         "sample": base64.b64encode((ROOT / "inpaint_utils" / "sample_photos" / SAMPLE).read_bytes()).decode(),

@@ -76,16 +76,18 @@ function quilt(scene, size) {
   const counts = integrate(source, width, height, 1);
   const isFree = (y, x) =>
     y >= 0 && x >= 0 && y + size <= height && x + size <= width && counts(y, x, y + size, x + size, 0) === size * size;
-  let candidates = [];
+  const free = new Int32Array(width * height);
+  let count = 0;
   for (let y = 0; y + size <= height; y++) {
-    for (let x = 0; x + size <= width; x++) if (isFree(y, x)) candidates.push([y, x]);
+    for (let x = 0; x + size <= width; x++) if (isFree(y, x)) free[count++] = y * width + x;
   }
-  if (!candidates.length) return;
-  for (let i = 0; i < MOST_CANDIDATES && candidates.length > MOST_CANDIDATES; i++) {
-    const j = i + Math.floor(random() * (candidates.length - i));
-    [candidates[i], candidates[j]] = [candidates[j], candidates[i]];
+  if (!count) return;
+  for (let i = 0; i < MOST_CANDIDATES && count > MOST_CANDIDATES; i++) {
+    const j = i + Math.floor(random() * (count - i));
+    [free[i], free[j]] = [free[j], free[i]];
   }
-  candidates = candidates.slice(0, MOST_CANDIDATES);
+  const sample = Array.from(free.subarray(0, Math.min(count, MOST_CANDIDATES)));
+  const candidates = sample.map((place) => [Math.floor(place / width), place % width]);
   const patches = planPatches(scene, size), measure = compare(scene, candidates, size);
   const used = new Float32Array(candidates.length), area = size * size;
   const known = new Uint8Array(area), beside = new Uint8Array(area), gap = new Float32Array(area);

@@ -11,7 +11,8 @@ const CELL = 32; // pixels; holes are grouped on a grid this coarse
  *
  * photo: {data: RGBA bytes, width, height}. hole: Uint8Array, 1 remove, 0 keep.
  * generator: async (inputs, width, height) → Float32Array, (height, width, 4) → (height, width, 3) in [0, 1].
- * options: detail, 0 to 1, as in `addDetail`; seed, a whole number; report(share) is called after every window.
+ * options: detail, 0 to 1, as in `addDetail`; seed, a whole number; report(share) is called and awaited after every
+ * window.
  */
 async function fillPhoto(photo, hole, generator, { detail = 1, seed = 0, report = () => {} } = {}) {
   const { width, height } = photo, data = new Uint8ClampedArray(photo.data);
@@ -35,7 +36,7 @@ async function fillPhoto(photo, hole, generator, { detail = 1, seed = 0, report 
         keep[j] = 1; // the next windows see this one's answer
       }
     }
-    report((number + 1) / windows.length);
+    await report((number + 1) / windows.length);
   }
   return { data, width, height };
 }

@@ -32,6 +32,11 @@ function say(text, isError = false) {
   find("status").classList.toggle("error", isError);
 }
 
+/** Let the browser show what has changed. */
+function pause() {
+  return new Promise((done) => setTimeout(done, 30));
+}
+
 async function openPhoto(file) {
   if (state.busy || !file) return;
   let picture;
@@ -42,7 +47,7 @@ async function openPhoto(file) {
     return;
   }
   const shrink = Math.max(1, Math.max(picture.width, picture.height) / LARGEST_PHOTO);
-  const width = Math.max(1, Math.round(picture.width / shrink)), height = Math.max(1, Math.round(picture.height / shrink));
+  const [width, height] = [picture.width, picture.height].map((length) => Math.max(1, Math.round(length / shrink)));
   for (const canvas of [photo, mask, filled]) [canvas.width, canvas.height] = [width, height];
   const context = photo.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
@@ -56,6 +61,7 @@ async function openPhoto(file) {
 }
 
 function showPainting() {
+  find("stage").classList.remove("compared");
   for (const id of ["result", "filled", "line", "compare"]) find(id).hidden = true;
   for (const id of ["painting", "mask"]) find(id).hidden = false;
   drawStrokes();
@@ -64,6 +70,7 @@ function showPainting() {
 }
 
 function showResult() {
+  find("stage").classList.add("compared");
   for (const id of ["result", "filled", "line", "compare"]) find(id).hidden = false;
   for (const id of ["painting", "mask"]) find(id).hidden = true;
 }
@@ -122,11 +129,15 @@ async function fill() {
   state.busy = true;
   update();
   say("Filling…");
-  await new Promise((done) => setTimeout(done, 50)); // let the browser show it
+  await pause();
   try {
     const start = performance.now();
     const before = photo.getContext("2d").getImageData(0, 0, photo.width, photo.height);
-    const after = await fillPhoto(before, hole, state.generator, { seed: state.seed });
+    const report = (share) => {
+      say(`Filling… ${Math.round(100 * share)} %`);
+      return pause();
+    };
+    const after = await fillPhoto(before, hole, state.generator, { seed: state.seed, report });
     const seconds = (performance.now() - start) / 1000;
     filled.getContext("2d").putImageData(new ImageData(after.data, after.width, after.height), 0, 0);
     const blob = await new Promise((done) => filled.toBlob(done, "image/png"));
@@ -183,7 +194,7 @@ find("onward").onclick = () => {
   showPainting();
 };
 find("size").oninput = showBrush;
-find("slider").oninput = () => find("stage").style.setProperty("--cut", `${find("slider").value / 10}%`);
+find("slider").oninput = () => find("stage").style.setProperty("--share", find("slider").value / 1000);
 find("file").onchange = () => {
   openPhoto(find("file").files[0]);
   find("file").value = "";
