@@ -422,7 +422,9 @@ def paint_on_the_page(size, layers, number):
     background = Form((*size, 4), "uint8", ["bytes", "0/255", "zeros"][number % 3], number).make()
     some = [Form((*(size[::-1] if n % 9 == 0 else size), 4), "uint8", "0/255", n).make() for n in layers]
     with on_the_page():
-        for answer in GENERATORS["page"][0]({"background": background, "layers": some}):
+        chosen = (number % 11 / 10, number % 33, (1, 3)[number % 2])
+        filled, compared, others, *rest = GENERATORS["page"][0]({"background": background, "layers": some}, *chosen)
+        for answer in (filled, *compared, *others, *rest):
             assert answer.shape[:2] == size and answer.dtype == np.uint8
 
 

@@ -233,10 +233,10 @@ def test_fifty_requests_at_once_are_answered_each(service, here):
     photo, mask, text, nothing, painting = ({"path": path, **meta} for path in uploaded)
     config = json.load(urllib.request.urlopen(f"{address}/config", timeout=60))["dependencies"]
     files = next(button["id"] for button in config if button["api_name"] == "inpaint")
-    paint = next(b["id"] for b in config if (len(b["inputs"]), len(b["outputs"])) == (1, 2))
+    paint = next(b["id"] for b in config if (len(b["inputs"]), len(b["outputs"])) == (4, 5))
 
     def draw(on, layers):
-        return [{"background": on, "layers": layers, "composite": on}]
+        return [{"background": on, "layers": layers, "composite": on}, 1, 0, 1]  # all detail, not grown, one answer
 
     kinds = [  # how it is asked, what, by which button, and the words of the error
         (call_service, [photo, mask, None], None, ""),

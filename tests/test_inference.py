@@ -413,9 +413,10 @@ def test_an_input_of_another_shape_is_refused_before_it_is_built():
         build_input(np.zeros((33, 35), np.float32), draw_mask(33, 35, (9, 9, 9, 9)))
 
 
-def test_a_hole_may_grow_by_more_than_the_photo_is_large():
+@pytest.mark.parametrize("grow", [2**40, 1e300])
+def test_a_hole_may_grow_by_more_than_the_photo_is_large(grow):
     with pytest.raises(ValueError, match="removes every pixel"):
-        inpaint(GENERATORS[None], draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9)), grow=2**40)
+        inpaint(GENERATORS[None], draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9)), grow=grow)
 
 
 def test_a_saved_generator_opens_and_answers_the_same(tmp_path):

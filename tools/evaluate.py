@@ -19,7 +19,7 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
-from inpaint_utils.evaluation.evaluate import Evaluation, check_disjoint
+from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
@@ -69,6 +69,7 @@ def main(arguments=None):
         metavar=("NAME", "FILE"),
         help="another generator, measured too, in a row of this name",
     )
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="blind, guided, or both")
     parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds feature distance and texture distance')
     parser.add_argument(
         "--kid", help='"imagenet" or a file of weights of all VGG19 layers: adds KID, from 50 photos up'
@@ -93,7 +94,8 @@ def main(arguments=None):
         check_disjoint(photos, open_photos(options.trained_on))
     perceptual, deep_features = build_perceptual(options.vgg19), build_perceptual(options.kid, DEEP_LAYERS)
     started = time.perf_counter()
-    result = evaluate(fills, photos.images, count=options.count, perceptual=perceptual, deep_features=deep_features)
+    chosen = dict(count=options.count, modes=options.modes)
+    result = evaluate(fills, photos.images, **chosen, perceptual=perceptual, deep_features=deep_features)
     if options.update:
         result = add_rows(result, options.output, options.name)
     result.write(options.output, options.name)

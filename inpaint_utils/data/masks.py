@@ -105,6 +105,7 @@ def grow_holes(mask, pixels):
     if not pixels:
         return mask
     distance = cv2.distanceTransform((mask != 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    pixels = min(int(pixels), sum(mask.shape))  # a number that float32 holds
     return (distance > pixels).astype(np.float32)[..., np.newaxis]
 
 
