@@ -475,6 +475,16 @@ def test_a_missing_generator_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert "none.keras" in capsys.readouterr().err and not Path("out.png").exists()
 
 
+def test_the_real_command_needs_no_home(tmp_path, generator_file):
+    write(tmp_path / "photo.png", draw_photo())
+    write_mask(tmp_path / "mask.png")
+    nowhere = dict.fromkeys(("HOME", "KERAS_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"), "/proc/none")
+    command = [sys.executable, "-m", "inpaint_utils", "photo.png", "mask.png", "-o", "out.png"]
+    command += ["--generator", str(generator_file)]
+    done = subprocess.run(command, cwd=tmp_path, env={**FRESH, **nowhere}, capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "out.png").is_file(), done.stderr
+
+
 def test_the_real_command_fills_a_photo_and_refuses_a_decompression_bomb(tmp_path, generator_file):
     write(tmp_path / "photos" / "good.png", draw_photo())
     write_mask(tmp_path / "masks" / "good.png")

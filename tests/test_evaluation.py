@@ -335,6 +335,20 @@ def test_stored_masks_are_the_ones_used():
     assert run({"mean fill": mean_fill}, seed=3).settings["masks_sha256"] != other
 
 
+@pytest.mark.parametrize("fill", [telea_fill, navier_stokes_fill])
+def test_opencvs_fills_of_an_even_surface_stay_even_at_sides_and_corners(fill):
+    image, mask = np.full((64, 80, 3), 0.6, np.float32), np.ones((64, 80, 1), np.float32)
+    mask[:8] = mask[:, -8:] = 0  # an L along two sides
+    mask[30, ::4] = 0  # single pixels
+    np.testing.assert_allclose(fill(image * mask, mask), image, atol=6.5 / 255)
+    ramp = np.repeat(np.linspace(0.2, 0.8, 80, dtype=np.float32)[np.newaxis, :, np.newaxis], 3, -1) + np.zeros_like(
+        image
+    )
+    single = np.ones_like(mask)
+    single[10:50:5, 10:70:5] = 0
+    np.testing.assert_allclose(fill(ramp * single, single), ramp, atol=2.5 / 255)
+
+
 FILLS = [mean_fill, telea_fill, navier_stokes_fill, smooth_fill, biharmonic_fill, patch_fill]
 
 

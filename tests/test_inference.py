@@ -419,6 +419,21 @@ def test_a_hole_may_grow_by_more_than_the_photo_is_large(grow):
         inpaint(GENERATORS[None], draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9)), grow=grow)
 
 
+@pytest.mark.parametrize("colour", [(0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (0.1, 0.4, 0.8)])
+def test_a_photo_of_one_colour_is_filled_with_it(colour):
+    image = np.ones((256, 256, 3), np.float32) * np.float32(colour)
+    filled = inpaint(image=image, mask=draw_mask(256, 256, (80, 60, 90, 110)))
+    assert np.abs(filled - image).max() < 0.05
+
+
+def test_jax_meets_few_sizes_of_pictures(monkeypatch):
+    monkeypatch.setattr(inference.keras.backend, "backend", lambda: "jax")
+    recorder = Recorder()
+    for height, width in ((256, 256), (300, 400), (400, 300), (480, 500), (200, 100), (310, 333)):
+        fill(recorder, draw_photo(height, width), draw_mask(height, width, (20, 20, 40, 40)))
+    assert len({inputs.shape for inputs in recorder.seen}) <= 2
+
+
 def test_a_saved_generator_opens_and_answers_the_same(tmp_path):
     GENERATORS[None].save(tmp_path / "generator.keras")
     image, mask = draw_photo(100, 150), draw_mask(100, 150, (20, 20, 40, 40))
