@@ -111,7 +111,7 @@ def test_a_256_pixel_photo_whose_holes_keep_off_its_sides_is_filled_as_in_the_ev
 
 @pytest.mark.parametrize(("turns", "flip"), [(0, False), (0, True), (1, False), (1, True)])
 def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(turns, flip):
-    """Second differences across the last columns of a hole in a plain sky, of the generator that ships."""
+    """Second differences across a hole's last columns in a plain sky ÷ those within it, of the shipped generator."""
     sky = np.linspace([0.4, 0.55, 0.8], [0.8, 0.85, 0.9], 256)[:, np.newaxis] * np.ones((1, 256, 1))
     mask = draw_mask(256, 256, (80, 180, 90, 76))
     image, mask = (np.rot90(part[:, ::-1] if flip else part, turns).astype(np.float32) for part in (sky, mask))
@@ -119,10 +119,11 @@ def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(turns, flip):
 
     def see_line(answer):
         back = np.rot90(answer, -turns)
-        return np.abs(np.diff((back[:, ::-1] if flip else back)[80:170, -8:], n=2, axis=1)).mean()
+        changes = np.abs(np.diff((back[:, ::-1] if flip else back)[90:160], n=2, axis=1))
+        return changes[:, -6:].mean() / changes[:, -58:-12].mean()
 
     raw = generator_fill(generator)(image[np.newaxis], mask[np.newaxis], [None])[0]
-    assert see_line(fill(generator, image, mask)) < 0.5 * see_line(raw)
+    assert see_line(fill(generator, image, mask)) < min(1.7, see_line(raw))
 
 
 def test_room_is_made_only_along_sides_that_a_hole_is_near_to():
@@ -353,7 +354,8 @@ def test_later_pieces_see_the_answer_of_earlier_ones():
 
 def test_a_24_megapixel_photo_with_five_holes_takes_under_3_gigabytes():
     code = """
-import json, resource
+import json, pathlib
+from resource import RUSAGE_SELF, getrusage
 import inpaint_utils.quiet
 import numpy as np
 from inpaint_utils.inference.inpaint import inpaint
@@ -366,7 +368,9 @@ for top, left, high, wide in ((0, 0, 200, 300), (3700, 5800, 300, 200), (1000, 2
 generator = build_generator(None, 16)
 filled = inpaint(generator, image, mask)
 same = bool((filled == image)[mask[..., 0] == 1].all())
-gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+status = pathlib.Path("/proc/self/status")  # what getrusage says begins with the parent's memory
+peak = status.read_text().split("VmHWM:")[1].split()[0] if status.is_file() else getrusage(RUSAGE_SELF).ru_maxrss
+gigabytes = int(peak) / 1e6
 print(json.dumps([gigabytes, same, bool(np.isfinite(filled).all())]))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
