@@ -24,7 +24,7 @@ WATCHING = [False]
 
 
 def _note_opened(event, args):
-    if WATCHING[0] and event == "open":
+    if WATCHING and WATCHING[0] and event == "open":  # at the interpreter's end there is neither
         OPENED.append(str(args[0]))
 
 

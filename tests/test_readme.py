@@ -120,12 +120,17 @@ def read_page(path):
     return re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.S)
 
 
+def read_prose(page):
+    """A page without the tables that are written from run files."""
+    return re.sub(r"<!-- numbers (\w+) -->.*?<!-- /numbers -->\n?", "", read_page(page), flags=re.S)
+
+
 def test_docs_are_short():
     lengths = {"docs/ARCHITECTURE.md": 80, "docs/TRAINING_STORY.md": 90, "docs/RESULTS_ANALYSIS.md": 110}
     lengths |= {"models/README.md": 40, "docs/TRAINING_AT_SCALE.md": 60}
     for page, most in lengths.items():
-        assert read_page(ROOT / page).count("\n") <= most, page
-    words = [len(re.findall(r"\S*\w\S*", read_page(page))) for page in PAGES]
+        assert read_prose(ROOT / page).count("\n") <= most, page
+    words = [len(re.findall(r"\S*\w\S*", read_page(page))) for page in (ROOT / "docs").glob("*.md")]
     assert sum(words) <= 6500
 
 
