@@ -199,7 +199,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
             f"The image has shape {image.shape} and type {image.dtype}, expected (height, width, 3) in [0, 1]: "
             "read it with load_image."
         )
-    image = image.astype(np.float32)
+    image = image.astype(np.float32, copy=False)
     mask = grow_holes(check_mask(_read(mask, load_mask), image.shape), grow)
     edges = None if edges is None else check_edges(edges, mask.shape)  # before any of them is shrunk or left out
     keep = mask[..., 0] == 1
