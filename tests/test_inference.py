@@ -417,6 +417,7 @@ def test_an_input_of_another_shape_is_refused_before_it_is_built():
         build_input(np.zeros((33, 35), np.float32), draw_mask(33, 35, (9, 9, 9, 9)))
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("grow", [2**40, 1e300])
 def test_a_hole_may_grow_by_more_than_the_photo_is_large(grow):
     with pytest.raises(ValueError, match="removes every pixel"):
