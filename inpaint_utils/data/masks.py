@@ -325,8 +325,11 @@ def _set_area(hole, area):
         if not growing.any():
             growing[0, 0] = 255  # everything was removed: something must be there to grow from
     distance = cv2.distanceTransform(255 - growing, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    last_square = round(float(np.partition(distance.ravel(), final - 1)[final - 1]) ** 2)
-    grown = distance < math.sqrt(max(last_square - 0.5, 0))
-    equal = np.flatnonzero((distance < math.sqrt(last_square + 0.5)) & ~grown)
-    grown.ravel()[equal[: final - np.count_nonzero(grown)]] = True
+    squares = np.rint(np.square(distance, dtype=np.float64)).astype(np.int64).ravel()
+    nearer = np.cumsum(np.bincount(squares))  # pixels at most that far away
+    last_square = np.searchsorted(nearer, final)
+    grown = squares < last_square
+    equal = np.flatnonzero(squares == last_square)
+    grown[equal[: final - np.count_nonzero(grown)]] = True
+    grown = grown.reshape(hole.shape)
     return grown if missing > 0 else ~grown
