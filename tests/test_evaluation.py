@@ -11,7 +11,14 @@ import tiny
 from inpaint_utils.data.masks import DIFFICULTIES, create_mask
 from inpaint_utils.evaluation import evaluate as evaluation
 from inpaint_utils.evaluation.evaluate import check_disjoint, evaluate, generator_fill, stored_masks
-from inpaint_utils.evaluation.feature_measures import compare, crop_around_hole, describe, embed, kernel_distance
+from inpaint_utils.evaluation.feature_measures import (
+    compare,
+    crop_around_hole,
+    describe,
+    embed,
+    kernel_distance,
+    split_kernel_distance,
+)
 from inpaint_utils.evaluation.measures import directedness, fine_detail, measure
 from inpaint_utils.inference.baselines import (
     biharmonic_fill,
@@ -456,6 +463,21 @@ def test_the_distance_of_sets_is_zero_for_equal_ones_about_zero_for_like_ones_an
     near, far = (kernel_distance([rng.random((200, 16)) + shift], photos)[0] for shift in (0.1, 0.2))
     assert 0.02 < near < far / 2
     assert np.isnan(kernel_distance([photos[0][:1]], [photos[0][:1]])).all()
+
+
+def test_parts_of_kid_tell_two_fills_of_the_same_photos_apart_where_their_intervals_overlap():
+    rng, apart = np.random.default_rng(2), []
+    for _ in range(60):
+        photos = [rng.random((50, 16))]
+        near, far = ([photos[0] * 0.8 + shift + 0.02 * rng.random((50, 16))] for shift in (0.1, 0.11))
+        parts = [split_kernel_distance(fills, photos) for fills in (near, far)]
+        distances, errors = zip(*(kernel_distance(fills, photos) for fills in (near, far)), strict=True)
+        np.testing.assert_allclose([part.mean() for part in parts], distances)
+        difference = parts[1] - parts[0]
+        apart.append((difference.mean(), 2 * difference.std(ddof=1) / np.sqrt(50), np.hypot(*errors)))
+    found, paired, unpaired = np.array(apart).T
+    assert np.mean(paired) < 0.5 * np.mean(unpaired)
+    assert np.std(found) == pytest.approx(np.mean(paired), rel=0.5), "the error is what repetitions show"
 
 
 def test_the_standard_error_of_the_distance_is_how_much_it_varies_from_draw_to_draw():

@@ -19,7 +19,7 @@ from ..data.edges import combine_edges, detect_edges
 from ..data.masks import DIFFICULTIES, MASK_KINDS, create_mask
 from ..files import format_csv, write_atomically
 from ..inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
-from .feature_measures import FEWEST_PHOTOS, compare, describe, embed, kernel_distance
+from .feature_measures import FEWEST_PHOTOS, compare, describe, embed, kernel_distance, split_kernel_distance
 from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
@@ -67,8 +67,8 @@ class Evaluation:
 
     rows: one dict a picture. table: one dict a fill, mask kind, difficulty and mode: the mean of every measure, over
     the pictures where it is a number, with its 95 % bootstrap interval (_low, _high); kid, which is of a set and not
-    a mean, with 1.96 standard errors to each side; the best and worst picture by hole PSNR. settings: the masks' hash
-    and all else that the numbers depend on.
+    a mean, with 1.96 standard errors to each side (kid_part, in rows, is a picture's part in it); the best and worst
+    picture by hole PSNR. settings: the masks' hash and all else that the numbers depend on.
     """
 
     rows: list
@@ -313,19 +313,23 @@ def _summarize(rows, deep, seed):
         values = np.array([[row[name] for name in names] for row in sound]).reshape(len(sound), len(names))
         summary |= _mean_and_interval(values, names, seed)
         if deep:
-            sound = ["nan" not in row["flags"] for row in cell]
-            summary |= _kernel_distance(deep[fill, kind, difficulty, mode], deep[kind, difficulty], sound)
+            summary |= _kernel_distance(cell, deep[fill, kind, difficulty, mode], deep[kind, difficulty])
         table.append(summary)
     return table
 
 
-def _kernel_distance(fills, photos, sound):
-    """1000 times the `kernel_distance` of a cell's sound pictures and its interval; nan if they are too few."""
+def _kernel_distance(cell, fills, photos):
+    """1000 times the `kernel_distance` of a cell's sound pictures and its interval; nan if they are too few.
+
+    Each sound picture's row gets its part, kid_part, to compare two fills picture by picture.
+    """
+    sound = ["nan" not in row["flags"] for row in cell]
     if sum(sound) < FEWEST_PHOTOS:
         return dict.fromkeys(("kid", "kid_low", "kid_high"), math.nan)
-    distance, error = kernel_distance(
-        *([np.concatenate(layer)[sound] for layer in zip(*batches, strict=True)] for batches in (fills, photos))
-    )
+    sets = [[np.concatenate(layer)[sound] for layer in zip(*batches, strict=True)] for batches in (fills, photos)]
+    distance, error = kernel_distance(*sets)
+    for row, part in zip(itertools.compress(cell, sound), split_kernel_distance(*sets), strict=True):
+        row["kid_part"] = 1000 * float(part)
     low, high = distance - 1.96 * error, distance + 1.96 * error
     return {"kid": 1000 * distance, "kid_low": 1000 * low, "kid_high": 1000 * high}
 

@@ -93,18 +93,29 @@ def kernel_distance(fills, photos):
     Returns: two floats, the distance and its standard error over photos. The distance is 0 for the photos
         themselves and may be below 0 for sets that differ by less than chance; both are nan for N < 2.
     """
-    count = len(photos[0])
-    if count < 2:
+    parts = split_kernel_distance(fills, photos)
+    if len(parts) < 2:
         return math.nan, math.nan
+    # A term belongs to two photos, hence the 2 (the variance of a U-statistic, Hoeffding 1948).
+    return float(parts.mean()), float(2 * parts.std(ddof=1) / math.sqrt(len(parts)))
+
+
+def split_kernel_distance(fills, photos):
+    """Each photo's part in the `kernel_distance`, which is their mean: float64 (N,). For paired comparisons.
+
+    The distances of two fills from the same photos differ by the mean of the differences of their parts. Its standard
+    error is twice their standard deviation ÷ √N.
+
+    Args:
+        fills, photos: as in `kernel_distance`.
+    """
     photos, fills = ([np.asarray(layer, np.float64) for layer in layers] for layers in (photos, fills))
     scales = [np.sqrt(np.square(layer).mean()) + 1e-12 for layer in photos]
     x, y = (np.hstack([a / scale for a, scale in zip(arrays, scales, strict=True)]) for arrays in (fills, photos))
     across = _kernel(x, y)
     terms = _kernel(x, x) + _kernel(y, y) - across - across.T
     np.fill_diagonal(terms, 0)
-    of_each = terms.sum(axis=1) / (count - 1)
-    # A term belongs to two photos, hence the 2 (the variance of a U-statistic, Hoeffding 1948).
-    return float(of_each.mean()), float(2 * of_each.std(ddof=1) / math.sqrt(count))
+    return terms.sum(axis=1) / max(len(terms) - 1, 1)
 
 
 def crop_around_hole(mask, side=CROP_SIDE):
