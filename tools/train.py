@@ -1,63 +1,187 @@
 """Train without a notebook: on one device, on all GPUs of a machine, or over several machines (JAX).
 
-Prepared photos come from notebook 1. docs/TRAINING_AT_SCALE.md has the commands.
+    python tools/train.py --photos outputs/01_data_preprocessing --output outputs/train --epochs 5
+
+Settings have the names that notebook 2 gives them, and the values of its full profile, unless a settings file or the
+command line says otherwise. docs/TRAINING_AT_SCALE.md has more commands.
 """
 
 import argparse
+import functools
+import json
+import multiprocessing
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401, I001  (first: Keras without start-up messages)
+import cv2
 import keras
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
-from inpaint_utils import build_perceptual, find_process, make_callbacks, open_photos, set_up_devices, take_split
+from inpaint_utils import build_perceptual, check_settings, choose_weights, find_process
+from inpaint_utils import find_photos, make_callbacks, open_photos, prepare_photos, set_up_devices, take_split
+from inpaint_utils.files import save_model
+from inpaint_utils.training.recipe import TEXTURE
+
+SETTINGS = {
+    "seed": 0,
+    "image_size": 256,
+    "base_filters": 64,
+    "batch_size": 8,
+    "epochs": 20,
+    "samples": 0,
+    "guidance": 0.5,
+    "generator_learning_rate": 5e-5,
+    "discriminator_learning_rate": 2e-5,
+    "warm_up_steps": 0,
+    "throttle_threshold": 0.5,
+    "throttle_every": 3,
+    "patience": 5,
+    "learning_rate_decay": "plateau",
+    "plateau_patience": 2,
+    "ema_momentum": 0.0,
+    "precision": "auto",
+    "max_hours": 1e6,
+    "vgg19_weights": "imagenet",
+    "patch_labels": "hole",
+    **dict.fromkeys(TEXTURE, -1.0),
+}
 
 
 def read_settings(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--photos", required=True, help="folder that notebook 1 wrote, with manifest.json")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", required=True, help="folder that notebook 1 wrote, or any folder of photos")
     parser.add_argument("--output", required=True, help="folder for results; one that all processes see")
-    parser.add_argument("--base-filters", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=8, help="photos a step, over all devices and processes")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--generator-learning-rate", type=float, default=5e-5)
-    parser.add_argument("--discriminator-learning-rate", type=float, default=2e-5)
-    parser.add_argument("--hole-weight", type=float, default=6.0)
-    parser.add_argument("--colour-weight", type=float, default=2.0)
-    parser.add_argument("--vgg19-weights", default="imagenet", help='"imagenet", a file, or "none"')
-    parser.add_argument("--patience", type=int, default=5, help="epochs without improvement before it stops early")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--max-hours", type=float)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
+    parser.add_argument("--settings", type=Path, help="settings file such as results/runs/shipped.json")
+    parser.add_argument("--training", help="which training of the settings file")
+    parser.add_argument("--drawers", type=int, default=0, help="processes that draw batches; 0: threads of this one")
+    for name, value in SETTINGS.items():
+        shown = "as the recipe says" if value == -1 else value
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"default: {shown}", default=argparse.SUPPRESS)
+    options = vars(parser.parse_args(arguments))
+    chosen = {**SETTINGS}
+    if options["settings"]:
+        file = json.loads(options["settings"].read_text(encoding="utf-8"))
+        if options["training"] not in file["trainings"]:
+            parser.error(f"--training is {options['training']!r}, expected one of {', '.join(file['trainings'])}.")
+        given = {**file["common"], **file["trainings"][options["training"]]}
+        if unknown := set(given) - set(SETTINGS):
+            parser.error(f"{options['settings']} sets {', '.join(sorted(unknown))}, which no training has.")
+        chosen |= given
+    chosen |= options
+    check_settings(chosen)
+    return argparse.Namespace(**chosen)
 
 
 def train(settings):
     keras.utils.set_random_seed(settings.seed)
     scope = set_up_devices(settings.precision)
-    photos, output = open_photos(Path(settings.photos)), Path(settings.output)
-    share, held_out = find_process(), take_split(photos, "validation")
-    train = PhotoBatches(photos.images, photos.split("train"), settings.batch_size, settings.seed, share=share)
-    size = min(settings.batch_size, len(held_out) // share[1] * share[1])  # every process draws its part
-    validation = PhotoBatches(photos.images, held_out, size, settings.seed + 1, fixed=True, share=share)
     weights = None if settings.vgg19_weights == "none" else settings.vgg19_weights
+    output, folder = Path(settings.output), Path(settings.photos)
+    if not (folder / "manifest.json").is_file():
+        folder = prepare(folder, output / "photos", settings.image_size)
+    photos = open_photos(folder)
+    share, held_out = find_process(), take_split(photos, "validation")
+    size = min(settings.batch_size, len(held_out) // share[1] * share[1])  # every process draws its part
+    common = dict(guidance=settings.guidance, share=share)
+    choices = (
+        dict(indices=take_split(photos, "train"), batch_size=settings.batch_size, samples=settings.samples),
+        dict(indices=held_out, batch_size=size, fixed=True),
+    )
+    choices = [{**choice, **common, "seed": settings.seed + number} for number, choice in enumerate(choices)]
+    if settings.drawers:
+        train, validation = draw_elsewhere(settings.drawers, folder, choices)
+    else:
+        train, validation = (PhotoBatches(photos.images, **choice) for choice in choices)
     with scope:
+        perceptual = build_perceptual(weights)
+        loss = choose_weights(perceptual, **{name: getattr(settings, name) for name in TEXTURE})
+        told = dict(normalization="none", initialization="he", sees_hole=True)
+        judge = build_discriminator(None, settings.base_filters, **told, seed=settings.seed + 1)
         gan = InpaintingGAN(
-            build_generator(photos.image_size, settings.base_filters, seed=settings.seed),
-            build_discriminator(photos.image_size, settings.base_filters, seed=settings.seed + 1),
-            build_perceptual(weights),
-            perceptual_weight=0 if weights is None else 1,
-            hole_weight=settings.hole_weight,
-            colour_weight=settings.colour_weight,
+            build_generator(None, settings.base_filters, seed=settings.seed),
+            judge if loss["adversarial_weight"] or loss["matching_weight"] else None,
+            perceptual,
+            **loss,
+            patch_labels=settings.patch_labels,
+            warm_up_steps=settings.warm_up_steps,
+            throttle_threshold=settings.throttle_threshold,
+            throttle_every=settings.throttle_every,
         )
         ratio = settings.discriminator_learning_rate / settings.generator_learning_rate
-        gan.compile(optimizer=ThrottledAdam(settings.generator_learning_rate, discriminator_ratio=ratio))
-    callbacks, _, _ = make_callbacks(
-        gan, output, train, validation, settings.epochs, patience=settings.patience, max_hours=settings.max_hours
+        averaging = dict(use_ema=True, ema_momentum=settings.ema_momentum) if settings.ema_momentum else {}
+        gan.compile(optimizer=ThrottledAdam(settings.generator_learning_rate, discriminator_ratio=ratio, **averaging))
+    callbacks, *_ = make_callbacks(
+        gan,
+        output,
+        train,
+        validation,
+        settings.epochs,
+        patience=settings.patience,
+        decay=settings.learning_rate_decay,
+        plateau_patience=settings.plateau_patience,
+        max_hours=settings.max_hours,
     )
     gan.fit(train, validation_data=validation, epochs=settings.epochs, callbacks=callbacks, verbose=0)
+    if share[0] == 0:
+        save_model(gan.generator, output / "generator_last.keras")  # the best stands beside it
+
+
+def prepare(source, folder, image_size):
+    """Prepare a folder of photos as notebook 1 does, none of them kept for a test; returns where they are."""
+    if not (folder / "manifest.json").is_file():
+        paths, skipped = find_photos(source)
+        prepare_photos(paths, folder, image_size=image_size, test_share=0.0, skipped=skipped)
+    return folder
+
+
+class DrawnElsewhere(PhotoBatches):
+    """The same batches as `PhotoBatches`, from the processes of `draw_elsewhere`."""
+
+    @functools.wraps(PhotoBatches.__init__)  # `Resume` reads the settings by the names of its arguments
+    def __init__(self, *args, pool, number, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pool, self.number = pool, number
+
+    def __getitem__(self, batch):
+        return self.pool.apply(draw, (self.number, self.epoch, batch))
+
+
+def draw_elsewhere(count, folder, choices):
+    """Batches drawn by `count` processes: threads share one interpreter, and a fast GPU would wait for them.
+
+    Args:
+        count: of the processes.
+        folder: of prepared photos.
+        choices: a dict of arguments of `PhotoBatches` for each kind of batches.
+
+    Returns: list of `PhotoBatches`, one for each choice.
+    """
+    own = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")}
+    os.environ.update(CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu")  # the GPU is not theirs
+    pool = multiprocessing.get_context("spawn").Pool(count, start_drawing, (folder, choices))
+    for name, value in own.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    photos, workers = open_photos(Path(folder)).images, count + 1
+    return [
+        DrawnElsewhere(photos, **choice, workers=workers, pool=pool, number=number)
+        for number, choice in enumerate(choices)
+    ]
+
+
+def start_drawing(folder, choices):
+    cv2.setNumThreads(1)
+    photos = open_photos(Path(folder)).images
+    start_drawing.batches = [PhotoBatches(photos, **choice) for choice in choices]
+
+
+def draw(number, epoch, batch):
+    batches = start_drawing.batches[number]
+    if batches.epoch != epoch:
+        batches.start_epoch(epoch)
+    return batches[batch]
 
 
 if __name__ == "__main__":
