@@ -144,7 +144,7 @@ def trained_by_stages(tmp_path, monkeypatch):
             "first": {"hole_fill": "black"},
             "second": {"epochs": 1},
             "third": {"form": {"upsampling": "resize"}},
-            "beside": {"after": "second"},
+            "beside": {"after": "second", "discriminator": "seeing"},
         },
         "ships": "third",
     }
@@ -163,12 +163,17 @@ def trained_by_stages(tmp_path, monkeypatch):
             start = folder / "02_model_training"
             generator = keras.models.load_model(start / "generator_best.keras", compile=False)
             assert (start / "discriminator_best.keras").is_file() == (folder.name != "third"), "new where the form is"
+            judges[folder.name] = (start / "discriminator_best.keras").read_bytes() if folder.name != "third" else b""
         generator.set_weights([weights + 1 for weights in generator.get_weights()])
         trained = folder / {"02": "02_model_training", "03": "03_model_finetuning"}[number]
         save_model(generator, trained / "generator_best.keras")
         save_model(discriminator, trained / "discriminator_best.keras")
         (trained / "history.csv").write_text(f"epoch\n{len(calls)}\n")
 
+    judges, seeing = {}, tmp_path / "full_scale" / "seeing"
+    seeing.mkdir(parents=True)
+    (seeing / "generator_last.keras").touch()  # as tools/train.py leaves it at the end
+    save_model(build_discriminator(None, 4, sees_hole=True), seeing / "discriminator_best.keras")
     monkeypatch.setattr(tool, "run_notebook", run_notebook)
     options = {"--settings": "settings.json", "--output": "out", "--histories": "runs", "--ship-to": "shipped.keras"}
     given = [text for name, path in options.items() for text in (name, str(tmp_path / path))]
@@ -178,7 +183,8 @@ def trained_by_stages(tmp_path, monkeypatch):
         tool.main([str(tmp_path / "photos"), *given])
         return calls
 
-    return tmp_path, run
+    yield tmp_path, run
+    assert judges["beside"] == (seeing / "discriminator_best.keras").read_bytes() != judges["second"]
 
 
 def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_stages):
@@ -204,3 +210,25 @@ def test_stages_that_are_done_are_not_trained_again(trained_by_stages):
     run()
     (folder / "out" / "third" / "done").unlink()
     assert [number for number, _ in run()] == ["03"]
+
+
+def test_a_training_of_the_settings_file_is_that_and_the_command_line_comes_last():
+    tool, file = load_tool("train"), ROOT / "results" / "runs" / "full_scale" / "settings.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    given = ["--photos", "photos", "--output", "out", "--settings", str(file), "--training"]
+    for name, training in settings["trainings"].items():
+        found = vars(tool.read_settings([*given, name]))
+        expected = {**tool.SETTINGS, **settings["common"], **training}
+        assert {key: found[key] for key in tool.SETTINGS} == expected
+        assert file.with_name(f"{name}.csv").is_file()
+    assert tool.read_settings([*given, "style_alone", "--epochs", "3"]).epochs == 3
+
+
+def test_a_settings_file_with_a_name_that_no_training_has_is_refused(tmp_path, capsys):
+    tool, file = load_tool("train"), tmp_path / "settings.json"
+    file.write_text('{"common": {"epoch": 3}, "trainings": {"mine": {}}}')
+    for training, message in (("mine", "sets epoch, which no training has"), ("other", "expected one of mine")):
+        given = ["--photos", "photos", "--output", "out", "--settings", str(file), "--training", training]
+        with pytest.raises(SystemExit):
+            tool.read_settings(given)
+        assert message in capsys.readouterr().err
