@@ -89,7 +89,7 @@ def list_files(folder):
     [(3, np.uint8, ".png"), (4, np.uint8, ".png"), (3, np.uint16, ".png"), (4, np.uint16, ".png"),
      (3, np.uint16, ".tif"), (3, np.uint8, ".bmp")],
 )  # fmt: skip
-def test_kept_pixels_alpha_and_bit_depth_come_back_exactly_and_the_hole_is_filled(run, channels, dtype, ending):
+def test_kept_pixels_alpha_and_bit_depth_stay_and_the_hole_is_filled(run, channels, dtype, ending):
     photo = draw_photo(channels=channels, dtype=dtype)
     write(f"photo{ending}", photo)
     write_mask("mask.png")

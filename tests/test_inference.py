@@ -70,7 +70,7 @@ def masks(draw, longest):
 @pytest.mark.filterwarnings("ignore:The mask removes nothing")
 @settings(max_examples=15, deadline=None)
 @given(mask=masks(longest=640), fixed=st.sampled_from((None, 128)), seed=st.integers(0, 9))
-def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_for_bit(mask, fixed, seed):
+def test_any_size_and_any_hole_keeps_the_kept_pixels_bit_for_bit(mask, fixed, seed):
     if not mask.any():
         mask[0] = 1
     image = np.random.default_rng(seed).random((*mask.shape[:2], 3), np.float32)
@@ -103,7 +103,7 @@ def test_what_lies_under_the_hole_does_not_change_the_answer_by_one_bit(side):
     assert np.array_equal(fill(GENERATORS[None], image, mask), fill(GENERATORS[None], unreadable, mask))
 
 
-def test_a_256_pixel_photo_whose_holes_keep_off_its_sides_is_filled_as_in_the_evaluation():
+def test_holes_off_the_sides_of_256_pixels_are_filled_as_in_the_evaluation():
     image, mask = draw_photo(256, 256), draw_mask(256, 256, (40, 60, 130, 120), (200, 20, 30, 30))
     raw = generator_fill(GENERATORS[None])(image[np.newaxis], mask[np.newaxis], [None])[0]
     np.testing.assert_allclose(fill(GENERATORS[None], image, mask), np.where(mask == 1, image, raw), atol=1e-5)
@@ -175,7 +175,7 @@ def test_a_hole_larger_than_the_context_is_filled_from_the_whole_photo():
     assert ((colours == 0) | (np.abs(colours - 0.4) < 1e-4)).all()  # no third colour: nothing hidden bleeds in
 
 
-def test_the_rim_of_an_enlarged_answer_joins_the_kept_pixels_and_the_inside_stays():
+def test_the_rim_of_an_enlarged_answer_joins_and_the_inside_stays():
     image = np.full((1500, 1500, 3), 0.5, np.float32)
     for top in range(500, 506):  # wherever the rim falls within an enlarged pixel
         mask = draw_mask(1500, 1500, (top, 500, 500, 500))
@@ -185,7 +185,7 @@ def test_the_rim_of_an_enlarged_answer_joins_the_kept_pixels_and_the_inside_stay
         assert (filled[mask[..., 0] == 1] == 0.5).all()
 
 
-def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window():
+def test_a_sketched_line_of_one_pixel_is_there_in_a_shrunk_window():
     mask, recorder = draw_mask(1600, 1600, (200, 200, 1200, 1200)), Recorder()
     edges = np.full((1600, 1600), 0.5)
     edges[700, 400:1000] = 1
@@ -196,7 +196,7 @@ def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window()
     assert set(np.unique(seen[..., 3][hole])) == {0.5, 1}
 
 
-def test_guidance_changes_the_answer_and_comes_with_or_without_a_channel_axis():
+def test_guidance_changes_the_answer_with_or_without_a_channel_axis():
     image, mask = draw_photo(200, 300), draw_mask(200, 300, (50, 50, 100, 100))
     edges = (np.random.default_rng(0).random((200, 300)) > 0.5).astype(np.float32)
     guided = fill(GENERATORS[None], image, mask, edges)
@@ -206,7 +206,7 @@ def test_guidance_changes_the_answer_and_comes_with_or_without_a_channel_axis():
 
 @settings(max_examples=50, deadline=None)
 @given(mask=masks(longest=2000), size=st.sampled_from((128, 256, 512)))
-def test_windows_cover_every_hole_and_each_holds_its_piece_and_something_kept(mask, size):
+def test_windows_cover_every_hole_and_each_holds_something_kept(mask, size):
     keep = mask[..., 0] == 1
     if not keep.any():
         keep[0, 0] = True
@@ -227,7 +227,7 @@ def test_near_holes_share_a_window_and_far_ones_have_their_own():
     assert len(plan_windows(far, 512)) == 2
 
 
-def test_a_wire_across_the_photo_is_filled_at_full_resolution_and_a_thick_hole_in_one_piece():
+def test_a_wire_is_filled_at_full_size_and_a_thick_hole_in_one_piece():
     wire = draw_mask(2000, 4000, (1000, 0, 8, 4000))[..., 0] == 1
     windows = [window for _, window in plan_windows(wire, 512)]
     assert len(windows) > 5 and all(part.stop - part.start <= 512 for window in windows for part in window)
@@ -297,7 +297,7 @@ def test_growing_the_hole_by_pixels_removes_that_much_more():
     assert not changed[76, 86], "corners are rounded"
 
 
-def test_paths_and_pil_pictures_are_taken_and_the_generator_may_be_left_out(tmp_path):
+def test_paths_and_pil_pictures_are_taken_without_a_generator_too(tmp_path):
     from PIL import Image
 
     from inpaint_utils.data.images import load_image, save_image
@@ -456,7 +456,7 @@ def test_the_shipped_generator_is_also_found_in_kaggles_input(tmp_path, monkeypa
     assert load_generator().input_shape == (None, 128, 128, 4)
 
 
-def test_a_missing_or_damaged_file_or_a_discriminator_is_refused_in_one_sentence(tmp_path):
+def test_what_is_no_generator_file_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="notebook 02"):
         load_generator(tmp_path / "none.keras")
     (tmp_path / "damaged.keras").write_bytes(b"PK\x03\x04 not really")

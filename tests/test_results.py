@@ -53,7 +53,7 @@ def test_a_changed_number_is_found(tool):
     assert wrong != text and tool.fill_in_numbers(wrong) == text
 
 
-def test_gains_are_over_the_best_method_without_training_and_over_the_start(tool):
+def test_gains_are_over_the_best_untrained_method_and_over_the_start(tool):
     table = json.loads((ROOT / "results" / "runs" / "evaluation.json").read_text(encoding="utf-8"))["table"]
     psnr = {}
     for row in table:
