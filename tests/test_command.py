@@ -35,7 +35,7 @@ def generator_file(tmp_path_factory):
 def run(tmp_path, monkeypatch, capsys):
     """Run the command in a folder of its own: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)  # opening the file takes a second
+    monkeypatch.setattr(command, "open_generator", lambda path: GENERATOR)  # opening the file takes a second
 
     def run(*arguments):
         try:
@@ -367,7 +367,7 @@ def test_a_cut_file_of_any_format_is_one_sentence_on_stderr(tmp_path, monkeypatc
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)
+    monkeypatch.setattr(command, "open_generator", lambda path: GENERATOR)
     Image.fromarray(draw_photo()).save(f"photo{ending}")
     write_mask("mask.png")
     data = Path(f"photo{ending}").read_bytes()
@@ -382,7 +382,7 @@ def test_what_pillow_logs_of_a_damaged_file_is_not_shown(tmp_path, monkeypatch, 
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)
+    monkeypatch.setattr(command, "open_generator", lambda path: GENERATOR)
     Image.fromarray(draw_photo()).save("photo.tif")
     write_mask("mask.png")
     data, samples = Path("photo.tif").read_bytes(), b"\x15\x01\x03\x00\x01\x00\x00\x00"  # tag 277, one number

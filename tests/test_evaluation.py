@@ -312,7 +312,7 @@ def test_best_and_worst_picture_and_the_interval_of_the_mean():
 
 def test_the_bootstrap_interval_has_the_width_that_theory_gives():
     values = np.random.default_rng(0).normal(20, 3, (400, 1))
-    interval = evaluation._mean_and_interval(values, ["x"], seed=0)
+    interval = evaluation.mean_and_interval(values, ["x"], seed=0)
     expected = 1.96 * values.std() / np.sqrt(400)
     assert interval["x_high"] - interval["x"] == pytest.approx(expected, rel=0.12)
     assert interval["x"] - interval["x_low"] == pytest.approx(expected, rel=0.12)

@@ -42,11 +42,12 @@ class Watch(keras.callbacks.Callback):
     def keep(self):
         self.generator.append(read_weights(self.model.generator))
         self.discriminator.append(read_weights(self.model.discriminator))
-        optimizer = self.model.optimizer
-        places = list(getattr(optimizer, "_updates", {}).values())
-        for index in getattr(optimizer, "_updates", {}):
-            places += [optimizer._momentums[index], optimizer._velocities[index]]
-        self.memory.append([variable.numpy() for variable in places])
+        self.memory.append([variable.numpy() for variable in self.list_memory()])
+
+    def list_memory(self):
+        """What the optimizer keeps of the discriminator: two moments of each variable, and how often it was updated."""
+        kept = self.model.optimizer.variables
+        return [variable for variable in kept if "discriminator" in variable.path or "updates" in variable.path]
 
     def moved(self, what):
         kept = getattr(self, what)
@@ -264,15 +265,15 @@ def test_patches_that_meet_the_hole_are_those_whose_own_pixels_do():
     """A perfect one: certain where it sees the hole, and at even odds where filled and photo are the same."""
     hole = np.zeros((1, 256, 256, 1), "float32")
     hole[:, 88:168, 88:168] = 1  # 10 % of the picture
-    patches = np.asarray(gan_module._find_patches(keras.ops.array(hole), (1, 30, 30, 1)))
+    patches = np.asarray(gan_module.find_patches(keras.ops.array(hole), (1, 30, 30, 1)))
     assert patches.mean() == pytest.approx(10 * 10 / 900)  # of the 30x30 patches, those whose own 8x8 pixels meet it
 
 
 @pytest.mark.parametrize(("focus", "first"), [((0, 0), (0, 0)), ((31, 31), (16, 16)), ((10, 17), (2, 9))])
 def test_judged_square_lies_around_its_focus_inside_the_picture(focus, first):
     pictures = np.arange(2 * 32 * 32, dtype="float32").reshape(2, 32, 32, 1)
-    square = gan_module._find_square(keras.ops.array([focus, focus], "int32"), pictures.shape, 16)
-    cut = np.asarray(gan_module._cut_square(keras.ops.array(pictures), square))
+    square = gan_module.find_square(keras.ops.array([focus, focus], "int32"), pictures.shape, 16)
+    cut = np.asarray(gan_module.cut_square(keras.ops.array(pictures), square))
     top, left = first
     assert np.array_equal(cut, pictures[:, top : top + 16, left : left + 16])
 
@@ -355,7 +356,8 @@ def test_a_discriminator_of_other_names_is_throttled_all_the_same():
     gan.compile(optimizer=ThrottledAdam(1e-2))
     watch, history = watch_training(gan)
     assert watch.moved("discriminator") == [step % 3 == 0 for step in range(STEPS)]
-    assert len(gan.optimizer._updates) == 4 and history["duty"] == pytest.approx([1 / 3])
+    updates = [variable for variable in gan.optimizer.variables if "updates" in variable.path]
+    assert len(updates) == 4 and history["duty"] == pytest.approx([1 / 3])
 
 
 def test_an_optimizer_that_does_not_know_the_discriminator_is_refused():

@@ -141,7 +141,7 @@ def test_the_answer_hardly_depends_on_where_the_padding_is(height, width, seed):
     answers = []
     for share in (lambda missing: (0, missing), lambda missing: (missing, 0)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inference, "_share_padding", share)
+            patch.setattr(inference, "share_padding", share)
             answers.append(fill(GENERATORS[None], image, mask))
     change = np.abs(answers[0] - answers[1])[mask[..., 0] == 0]
     assert change.mean() <= 0.03 and np.percentile(change, 99) <= 0.25

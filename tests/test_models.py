@@ -8,7 +8,7 @@ import pytest
 from inpaint_utils import build_discriminator, build_generator
 from inpaint_utils.files import save_model
 from inpaint_utils.inference import baselines
-from inpaint_utils.networks.models import SIZE_MULTIPLE, _Block, change_precision
+from inpaint_utils.networks.models import SIZE_MULTIPLE, Block, change_precision
 from inpaint_utils.networks.smooth_fill import LEVELS, fill_smoothly
 
 
@@ -49,7 +49,7 @@ def test_the_plain_form_has_transposed_convolutions():
 def three_doublings(upsampling, surface, alone=False):
     """The inner part of what three decoder blocks make of a surface; `alone`: by convolutions that change nothing."""
     x = inputs = keras.Input(surface.shape)
-    make = _Block("generator", "instance", seed=0)
+    make = Block("generator", "instance", seed=0)
     for level in range(3):
         x = make.up(x, 16 if not alone else surface.shape[-1], f"decoder_{level}", upsampling, normalize=False)
     model = keras.Model(inputs, x)
