@@ -12,6 +12,10 @@ os.environ["INPAINT_HEADLESS"] = "1"
 _folder = tempfile.TemporaryDirectory(prefix="inpaint_test_")
 os.environ["INPAINT_OUTPUT_FOLDER"] = _folder.name
 
+# For a test's own process on JAX, which spends most of its time compiling. What a program computes stays the same; the
+# comparison with TensorFlow's numbers, in test_backends.py, goes without.
+QUICK_JAX = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
 
 def load_tool(name):
     """A script of tools/ as a module."""
