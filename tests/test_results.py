@@ -1,6 +1,5 @@
 """Published numbers are those of their run files, and `make figures` makes all of results/ from what is committed."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -10,17 +9,11 @@ import keras
 import numpy as np
 import pytest
 
+from conftest import load_tool
 from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator
 from inpaint_utils.files import save_model
 
 ROOT = Path(__file__).parents[1]
-
-
-def load_tool(name):
-    place = ROOT / "tools" / f"{name}.py"
-    tool = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(name, place))
-    spec.loader.exec_module(tool)
-    return tool
 
 
 @pytest.fixture(scope="module")
@@ -132,23 +125,9 @@ def test_a_generator_is_measured_anew_beside_the_rows_that_stay(tmp_path):
         tool.add_rows(others, tmp_path, "evaluation")
 
 
-@pytest.fixture
-def trained_by_stages(tmp_path, monkeypatch):
-    """tools/train_shipped.py on two stages, with notebooks that only take the networks at hand one step further."""
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    tool, calls = load_tool("train_shipped"), []
-    settings = {
-        "photos": {"photo_limit": 0},
-        "common": {"epochs": 3},
-        "stages": {
-            "first": {"hole_fill": "black"},
-            "second": {"epochs": 1},
-            "third": {"form": {"upsampling": "resize"}},
-            "beside": {"after": "second"},
-        },
-        "ships": "third",
-    }
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
+def train_by_stages(folder):
+    """Run tools/train_shipped.py with notebooks that only take the networks at hand one step further; returns calls."""
+    calls = []
 
     def run_notebook(number, parameters, executed):
         calls.append((number, parameters))
@@ -169,21 +148,37 @@ def trained_by_stages(tmp_path, monkeypatch):
         save_model(discriminator, trained / "discriminator_best.keras")
         (trained / "history.csv").write_text(f"epoch\n{len(calls)}\n")
 
-    monkeypatch.setattr(tool, "run_notebook", run_notebook)
     options = {"--settings": "settings.json", "--output": "out", "--histories": "runs", "--ship-to": "shipped.keras"}
-    given = [text for name, path in options.items() for text in (name, str(tmp_path / path))]
+    given = [text for name, path in options.items() for text in (name, str(folder / path))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tools")
+        tool = load_tool("train_shipped")
+        patch.setattr(tool, "run_notebook", run_notebook)
+        tool.main([str(folder / "photos"), *given])
+    return calls
 
-    def run():
-        calls.clear()
-        tool.main([str(tmp_path / "photos"), *given])
-        return calls
 
-    return tmp_path, run
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with all stages trained, and the calls that it took."""
+    folder = tmp_path_factory.mktemp("stages")
+    settings = {
+        "photos": {"photo_limit": 0},
+        "common": {"epochs": 3},
+        "stages": {
+            "first": {"hole_fill": "black"},
+            "second": {"epochs": 1},
+            "third": {"form": {"upsampling": "resize"}},
+            "beside": {"after": "second"},
+        },
+        "ships": "third",
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return folder, train_by_stages(folder)
 
 
-def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_stages):
-    folder, run = trained_by_stages
-    calls = run()
+def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained):
+    folder, calls = trained
     assert [number for number, _ in calls] == ["01", "02", "03", "03", "03"]
     assert calls[1][1] == {"output_folder": folder / "out" / "first", "epochs": 3, "hole_fill": "black"}
     assert calls[2][1]["epochs"] == 1 and "form" not in calls[3][1]
@@ -199,8 +194,7 @@ def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_
         np.testing.assert_allclose(weight.numpy(), start[weight.path] + 3, atol=0.03)  # rounded to bfloat16
 
 
-def test_stages_that_are_done_are_not_trained_again(trained_by_stages):
-    folder, run = trained_by_stages
-    run()
+def test_stages_that_are_done_are_not_trained_again(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "stages")
     (folder / "out" / "third" / "done").unlink()
-    assert [number for number, _ in run()] == ["03"]
+    assert [number for number, _ in train_by_stages(folder)] == ["03"]
