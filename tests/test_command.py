@@ -475,32 +475,30 @@ def test_a_missing_generator_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert "none.keras" in capsys.readouterr().err and not Path("out.png").exists()
 
 
-def test_the_real_command_needs_no_home(tmp_path, generator_file):
-    write(tmp_path / "photo.png", draw_photo())
-    write_mask(tmp_path / "mask.png")
+@pytest.fixture(scope="module")
+def real_command(tmp_path_factory, generator_file):
+    """The command in a process of its own, without a home, on a good photo and a decompression bomb; (folder, done)."""
+    folder = tmp_path_factory.mktemp("command")
+    write(folder / "photos" / "good.png", draw_photo())
+    write_mask(folder / "masks" / "good.png")
+    write_mask(folder / "masks" / "bomb.png")
+    (folder / "photos" / "bomb.png").write_bytes(make_bomb(30_000, 30_000))
     nowhere = dict.fromkeys(("HOME", "KERAS_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"), "/proc/none")
-    command = [sys.executable, "-m", "inpaint_utils", "photo.png", "mask.png", "-o", "out.png"]
+    command = [sys.executable, "-m", "inpaint_utils", "photos", "masks", "-o", "filled"]
     command += ["--generator", str(generator_file)]
-    done = subprocess.run(command, cwd=tmp_path, env={**FRESH, **nowhere}, capture_output=True, text=True)
-    assert done.returncode == 0 and (tmp_path / "out.png").is_file(), done.stderr
+    return folder, subprocess.run(command, cwd=folder, env={**FRESH, **nowhere}, capture_output=True, text=True)
 
 
-def test_the_real_command_fills_a_photo_and_refuses_a_decompression_bomb(tmp_path, generator_file):
-    write(tmp_path / "photos" / "good.png", draw_photo())
-    write_mask(tmp_path / "masks" / "good.png")
-    write_mask(tmp_path / "masks" / "bomb.png")
-    (tmp_path / "photos" / "bomb.png").write_bytes(make_bomb(30_000, 30_000))
-    arguments = ["photos", "masks", "-o", "filled", "--generator", str(generator_file)]
-    done = subprocess.run(
-        [sys.executable, "-m", "inpaint_utils", *arguments],
-        cwd=tmp_path,
-        env=FRESH,
-        capture_output=True,
-        text=True,
-    )
+def test_the_real_command_needs_no_home(real_command):
+    folder, done = real_command
+    assert [path.name for path in (folder / "filled").iterdir()] == ["good.png"], done.stderr
+    assert not np.array_equal(read(folder / "filled" / "good.png"), draw_photo())
+
+
+def test_the_real_command_fills_a_photo_and_refuses_a_decompression_bomb(real_command):
+    _, done = real_command
     assert done.returncode == 1
     assert done.stderr.endswith(
         "photos/bomb.png has more than 100 megapixels: make it smaller, or set INPAINT_MAX_MEGAPIXELS to allow more.\n"
     )
     assert "Traceback" not in done.stderr and "1 of 2 photos were filled" in done.stdout
-    assert [path.name for path in (tmp_path / "filled").iterdir()] == ["good.png"]

@@ -24,6 +24,12 @@ fill = partial(inpaint, detail=0)  # the generator alone; tests/test_detail.py s
 GENERATORS = {size: build_generator(size, 4) for size in (None, 128)}
 
 
+@pytest.fixture(scope="module")
+def shipped():
+    """The generator that ships, loaded and compiled once."""
+    return load_generator()
+
+
 class Recorder:
     """A generator that answers one colour and remembers what it was shown."""
 
@@ -110,20 +116,19 @@ def test_holes_off_the_sides_of_256_pixels_are_filled_as_in_the_evaluation():
 
 
 @pytest.mark.parametrize(("turns", "flip"), [(0, False), (0, True), (1, False), (1, True)])
-def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(turns, flip):
+def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(shipped, turns, flip):
     """Second differences across a hole's last columns in a plain sky ÷ those within it, of the shipped generator."""
     sky = np.linspace([0.4, 0.55, 0.8], [0.8, 0.85, 0.9], 256)[:, np.newaxis] * np.ones((1, 256, 1))
     mask = draw_mask(256, 256, (80, 180, 90, 76))
     image, mask = (np.rot90(part[:, ::-1] if flip else part, turns).astype(np.float32) for part in (sky, mask))
-    generator = load_generator()
 
     def see_line(answer):
         back = np.rot90(answer, -turns)
         changes = np.abs(np.diff((back[:, ::-1] if flip else back)[90:160], n=2, axis=1))
         return changes[:, -6:].mean() / changes[:, -58:-12].mean()
 
-    raw = generator_fill(generator)(image[np.newaxis], mask[np.newaxis], [None])[0]
-    assert see_line(fill(generator, image, mask)) < min(1.7, see_line(raw))
+    raw = generator_fill(shipped)(image[np.newaxis], mask[np.newaxis], [None])[0]
+    assert see_line(fill(shipped, image, mask)) < min(1.7, see_line(raw))
 
 
 def test_room_is_made_only_along_sides_that_a_hole_is_near_to():
@@ -266,7 +271,7 @@ def test_tiles_and_windows_together_cover_every_hole(mask, size):
 
 
 @pytest.mark.parametrize("hole", [(300, 500, 3, 3), (0, 500, 3, 3), (300, 20, 4, 900), (100, 996, 400, 4)])
-def test_packed_small_holes_are_filled_much_as_one_by_one(hole):
+def test_packed_small_holes_are_filled_much_as_one_by_one(shipped, hole):
     """Stated tolerance: 0.04 on average (other tiles lie beside it, and the network normalizes over all of them)."""
     rows, columns = np.mgrid[:600, :1000].astype(np.float32)
     image = np.stack([rows / 600, columns / 1000, 0.5 + 0.3 * np.sin(columns / 15)], axis=-1)
@@ -276,16 +281,16 @@ def test_packed_small_holes_are_filled_much_as_one_by_one(hole):
     window = tuple(
         slice(max(0, start - 60), start + length + 60) for start, length in zip(hole[:2], hole[2:], strict=True)
     )
-    one = fill(load_generator(), image[window], alone[window])[hidden[window]] if max(hole[2:]) < 100 else image[hidden]
-    packed = fill(load_generator(), image, together)[hidden]
+    one = fill(shipped, image[window], alone[window])[hidden[window]] if max(hole[2:]) < 100 else image[hidden]
+    packed = fill(shipped, image, together)[hidden]
     assert np.abs(packed - one).mean() < 0.04
-    assert np.percentile(np.abs(fill(load_generator(), image, alone)[hidden] - packed), 99) < 0.1
+    assert np.percentile(np.abs(fill(shipped, image, alone)[hidden] - packed), 99) < 0.1
 
 
-def test_a_long_line_shows_no_joints_between_its_tiles():
+def test_a_long_line_shows_no_joints_between_its_tiles(shipped):
     image = np.full((600, 1500, 3), 0.5, np.float32)
     image += 0.2 * np.linspace(-1, 1, 1500, dtype=np.float32)[:, np.newaxis]
-    filled = fill(load_generator(), image, draw_mask(600, 1500, (300, 100, 5, 1300)))[302, 100:1400]
+    filled = fill(shipped, image, draw_mask(600, 1500, (300, 100, 5, 1300)))[302, 100:1400]
     assert np.abs(np.diff(filled, axis=0)).max() < 0.02
 
 
@@ -297,7 +302,7 @@ def test_growing_the_hole_by_pixels_removes_that_much_more():
     assert not changed[76, 86], "corners are rounded"
 
 
-def test_paths_and_pil_pictures_are_taken_without_a_generator_too(tmp_path):
+def test_paths_and_pil_pictures_are_taken_without_a_generator_too(shipped, tmp_path):
     from PIL import Image
 
     from inpaint_utils.data.images import load_image, save_image
@@ -305,13 +310,13 @@ def test_paths_and_pil_pictures_are_taken_without_a_generator_too(tmp_path):
     save_image(tmp_path / "photo.png", draw_photo(100, 120))
     photo, mask = load_image(tmp_path / "photo.png"), draw_mask(100, 120, (30, 40, 20, 30))
     Image.fromarray((mask[..., 0] * 255).astype(np.uint8)).save(tmp_path / "mask.png")
-    answer = inpaint(load_generator(), photo, mask)
+    answer = inpaint(shipped, photo, mask)
     assert np.array_equal(answer, inpaint(str(tmp_path / "photo.png"), tmp_path / "mask.png"))
     assert np.array_equal(answer, inpaint(image=photo, mask=mask))
     pictures = [Image.open(tmp_path / name) for name in ("photo.png", "mask.png")]
     assert np.array_equal(answer, inpaint(*pictures))
     edges = np.zeros((100, 120, 1), np.float32)
-    guided = inpaint(load_generator(), photo, mask, edges)
+    guided = inpaint(shipped, photo, mask, edges)
     assert np.array_equal(guided, inpaint(photo, mask, edges)) and np.array_equal(
         guided, inpaint(photo, mask, edges=edges)
     )
