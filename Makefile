@@ -13,9 +13,10 @@ lab: $(VENV)/.installed
 notebooks: $(VENV)/.installed
 	$(BIN)/python tools/run_notebooks.py
 
-# Lint, unit tests, and the committed notebooks run again and compared with their outputs.
+# Lint, unit tests, and the committed notebooks run again and compared with their outputs. Two processes share the files;
+# conftest.py says which come first.
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest --nbval tests notebooks
+	$(BIN)/python -m pytest -n 2 --nbval tests notebooks
 
 # What make test skips for want of the extras: exports, the model card, page and notebooks in a real Chromium (install it
 # with its driver).

@@ -11,6 +11,40 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["INPAINT_HEADLESS"] = "1"
 _folder = tempfile.TemporaryDirectory(prefix="inpaint_test_")
 os.environ["INPAINT_OUTPUT_FOLDER"] = _folder.name
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if WORKER:  # as many workers as cores, so that a second thread of one would only take turns with the other
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+# For a test's own process on JAX, which spends most of its time compiling. What a program computes stays the same; the
+# comparison with TensorFlow's numbers, in test_backends.py, goes without.
+QUICK_JAX = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+# What takes minutes comes first, so that no worker begins with it when the other has nothing left to do.
+LONGEST = ("notebooks", "tests/test_backends.py", "tests/test_notebooks.py", "tests/test_inference.py")
+
+
+def name_share(nodeid):
+    """What stays in one worker: a file's tests, which share fixtures, or the notebooks, which read one another."""
+    file = nodeid.split("::")[0]
+    return "notebooks" if file.endswith(".ipynb") else file
+
+
+def pytest_collection_modifyitems(items):
+    if WORKER:
+        order = {share: place for place, share in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(name_share(item.nodeid), len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which a run in one process does not need
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return name_share(nodeid)
+
+    config.option.loadscopereorder = False  # the order is that of LONGEST, not that of the number of tests
+    return Scheduling(config, log)
 
 
 def load_tool(name):

@@ -59,7 +59,7 @@ def test_every_epoch_shows_every_photo_once_in_another_order():
     assert all(sorted(order) == list(range(12)) for order in orders) and len(set(map(tuple, orders))) == 3
 
 
-def test_only_the_chosen_photos_are_shown_and_an_incomplete_batch_is_left_out():
+def test_only_chosen_photos_are_shown_and_an_incomplete_batch_left_out():
     batches = PhotoBatches(PHOTOS, indices=[1, 3, 5, 7, 9], batch_size=2, flip=False)
     assert len(batches) == 2
     shown = [photo for number in range(2) for photo in parts(batches, number)["photo"]]
@@ -128,7 +128,7 @@ def test_processes_that_share_batches_draw_together_what_one_would_draw():
 
 
 @pytest.mark.parametrize("share", [(0, 4), (3, 3), (-1, 2)])
-def test_a_share_that_does_not_divide_the_batch_or_does_not_exist_is_refused(share):
+def test_a_share_that_cannot_be_is_refused(share):
     with pytest.raises(ValueError, match="share is"):
         PhotoBatches(PHOTOS, batch_size=6, share=share)
 
@@ -159,7 +159,7 @@ class SlowToBegin(PhotoBatches):
         super().on_epoch_begin()
 
 
-def test_fit_sees_exactly_the_samples_of_its_epochs_whatever_its_threads_do():
+def test_fit_sees_the_samples_of_its_epochs_whatever_its_threads_do():
     batches = SlowToBegin(PHOTOS, batch_size=2, seed=9, workers=4)
     model = Counting()
     model.compile(optimizer="sgd")

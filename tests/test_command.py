@@ -35,7 +35,7 @@ def generator_file(tmp_path_factory):
 def run(tmp_path, monkeypatch, capsys):
     """Run the command in a folder of its own: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)  # opening the file takes a second
+    monkeypatch.setattr(command, "open_generator", lambda path: GENERATOR)  # opening the file takes a second
 
     def run(*arguments):
         try:
@@ -89,7 +89,7 @@ def list_files(folder):
     [(3, np.uint8, ".png"), (4, np.uint8, ".png"), (3, np.uint16, ".png"), (4, np.uint16, ".png"),
      (3, np.uint16, ".tif"), (3, np.uint8, ".bmp")],
 )  # fmt: skip
-def test_kept_pixels_alpha_and_bit_depth_come_back_exactly_and_the_hole_is_filled(run, channels, dtype, ending):
+def test_kept_pixels_alpha_and_bit_depth_stay_and_the_hole_is_filled(run, channels, dtype, ending):
     photo = draw_photo(channels=channels, dtype=dtype)
     write(f"photo{ending}", photo)
     write_mask("mask.png")
@@ -367,7 +367,7 @@ def test_a_cut_file_of_any_format_is_one_sentence_on_stderr(tmp_path, monkeypatc
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)
+    monkeypatch.setattr(command, "open_generator", lambda path: GENERATOR)
     Image.fromarray(draw_photo()).save(f"photo{ending}")
     write_mask("mask.png")
     data = Path(f"photo{ending}").read_bytes()
@@ -382,7 +382,7 @@ def test_what_pillow_logs_of_a_damaged_file_is_not_shown(tmp_path, monkeypatch, 
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_load_generator", lambda path: GENERATOR)
+    monkeypatch.setattr(command, "open_generator", lambda path: GENERATOR)
     Image.fromarray(draw_photo()).save("photo.tif")
     write_mask("mask.png")
     data, samples = Path("photo.tif").read_bytes(), b"\x15\x01\x03\x00\x01\x00\x00\x00"  # tag 277, one number
@@ -475,32 +475,30 @@ def test_a_missing_generator_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert "none.keras" in capsys.readouterr().err and not Path("out.png").exists()
 
 
-def test_the_real_command_needs_no_home(tmp_path, generator_file):
-    write(tmp_path / "photo.png", draw_photo())
-    write_mask(tmp_path / "mask.png")
+@pytest.fixture(scope="module")
+def real_command(tmp_path_factory, generator_file):
+    """The command in a process of its own, without a home, on a good photo and a decompression bomb; (folder, done)."""
+    folder = tmp_path_factory.mktemp("command")
+    write(folder / "photos" / "good.png", draw_photo())
+    write_mask(folder / "masks" / "good.png")
+    write_mask(folder / "masks" / "bomb.png")
+    (folder / "photos" / "bomb.png").write_bytes(make_bomb(30_000, 30_000))
     nowhere = dict.fromkeys(("HOME", "KERAS_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"), "/proc/none")
-    command = [sys.executable, "-m", "inpaint_utils", "photo.png", "mask.png", "-o", "out.png"]
+    command = [sys.executable, "-m", "inpaint_utils", "photos", "masks", "-o", "filled"]
     command += ["--generator", str(generator_file)]
-    done = subprocess.run(command, cwd=tmp_path, env={**FRESH, **nowhere}, capture_output=True, text=True)
-    assert done.returncode == 0 and (tmp_path / "out.png").is_file(), done.stderr
+    return folder, subprocess.run(command, cwd=folder, env={**FRESH, **nowhere}, capture_output=True, text=True)
 
 
-def test_the_real_command_fills_a_photo_and_refuses_a_decompression_bomb(tmp_path, generator_file):
-    write(tmp_path / "photos" / "good.png", draw_photo())
-    write_mask(tmp_path / "masks" / "good.png")
-    write_mask(tmp_path / "masks" / "bomb.png")
-    (tmp_path / "photos" / "bomb.png").write_bytes(make_bomb(30_000, 30_000))
-    arguments = ["photos", "masks", "-o", "filled", "--generator", str(generator_file)]
-    done = subprocess.run(
-        [sys.executable, "-m", "inpaint_utils", *arguments],
-        cwd=tmp_path,
-        env=FRESH,
-        capture_output=True,
-        text=True,
-    )
+def test_the_real_command_needs_no_home(real_command):
+    folder, done = real_command
+    assert [path.name for path in (folder / "filled").iterdir()] == ["good.png"], done.stderr
+    assert not np.array_equal(read(folder / "filled" / "good.png"), draw_photo())
+
+
+def test_the_real_command_fills_a_photo_and_refuses_a_decompression_bomb(real_command):
+    _, done = real_command
     assert done.returncode == 1
     assert done.stderr.endswith(
         "photos/bomb.png has more than 100 megapixels: make it smaller, or set INPAINT_MAX_MEGAPIXELS to allow more.\n"
     )
     assert "Traceback" not in done.stderr and "1 of 2 photos were filled" in done.stdout
-    assert [path.name for path in (tmp_path / "filled").iterdir()] == ["good.png"]

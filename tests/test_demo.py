@@ -321,7 +321,7 @@ def test_only_this_machine_is_served(service):
 
 @needs_gradio
 @needs_browser
-def test_in_a_browser_a_painted_hole_of_a_sample_photo_is_filled_and_the_rest_is_identical(service, tmp_path):
+def test_in_a_browser_a_painted_hole_is_filled_and_the_rest_identical(service, tmp_path):
     from selenium import webdriver
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

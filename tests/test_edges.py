@@ -97,7 +97,7 @@ def test_far_from_the_hole_blind_and_full_maps_nearly_agree():
     assert np.array_equal(detect_edges(image)[far], detect_edges(image, mask)[far])
 
 
-def test_a_mask_that_keeps_all_gives_the_full_map_and_one_that_removes_all_knows_nothing():
+def test_a_mask_that_keeps_all_knows_all_and_one_that_removes_all_nothing():
     image = soft_noise(64, 64)
     assert np.array_equal(detect_edges(image, np.ones((64, 64))), detect_edges(image))
     assert (detect_edges(image, np.zeros((64, 64))) == 0.5).all()

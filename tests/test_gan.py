@@ -42,11 +42,12 @@ class Watch(keras.callbacks.Callback):
     def keep(self):
         self.generator.append(read_weights(self.model.generator))
         self.discriminator.append(read_weights(self.model.discriminator))
-        optimizer = self.model.optimizer
-        places = list(getattr(optimizer, "_updates", {}).values())
-        for index in getattr(optimizer, "_updates", {}):
-            places += [optimizer._momentums[index], optimizer._velocities[index]]
-        self.memory.append([variable.numpy() for variable in places])
+        self.memory.append([variable.numpy() for variable in self.list_memory()])
+
+    def list_memory(self):
+        """What the optimizer keeps of the discriminator: two moments of each variable, and how often it was updated."""
+        kept = self.model.optimizer.variables
+        return [variable for variable in kept if "discriminator" in variable.path or "updates" in variable.path]
 
     def moved(self, what):
         kept = getattr(self, what)
@@ -64,13 +65,13 @@ def too_strong():
     return watch_training(build_tiny_gan(throttle_threshold=99.0))
 
 
-def test_always_too_strong_the_discriminator_trains_on_exactly_one_step_of_three(too_strong):
+def test_always_too_strong_the_discriminator_trains_one_step_of_three(too_strong):
     watch, history = too_strong
     assert watch.moved("discriminator") == [step % 3 == 0 for step in range(STEPS)]
     assert history["duty"] == pytest.approx([1 / 3])
 
 
-def test_a_skipped_step_leaves_weights_moments_and_counts_of_the_discriminator_as_they_were_bit_for_bit(too_strong):
+def test_a_skipped_step_leaves_weights_moments_and_counts_bit_for_bit(too_strong):
     watch, _ = too_strong
     assert len(watch.memory[0]) == 2 * len(watch.discriminator[0]) + len(watch.discriminator[0])
     assert watch.moved("memory") == watch.moved("discriminator") == [step % 3 == 0 for step in range(STEPS)]
@@ -92,7 +93,7 @@ def test_throttle_every_is_the_share_of_steps_while_too_strong(every):
 
 
 @pytest.mark.parametrize(("loss", "trains"), [(0.4, False), (0.4999, False), (0.5, True), (0.6, True)])
-def test_too_strong_means_that_the_loss_of_the_step_before_was_below_the_threshold(loss, trains):
+def test_too_strong_means_a_loss_below_the_threshold_the_step_before(loss, trains):
     gan = build_tiny_gan(throttle_threshold=0.5)
     gan.step.assign(1)  # not its turn
     gan.last_d_loss.assign(loss)
@@ -112,7 +113,7 @@ def test_validation_neither_trains_nor_moves_the_throttle():
     assert int(gan.step) == 0 and float(gan.last_d_loss) == np.float32(CHANCE) and same_bits(before, read_weights(gan))
 
 
-def test_the_order_of_the_batches_is_theirs_and_not_that_of_pythons_random_generator():
+def test_the_order_of_the_batches_does_not_ask_pythons_random_generator():
     trained = []
     for seed in (1, 2):
         random.seed(seed)
@@ -260,19 +261,19 @@ def test_patches_of_kept_pixels_count_for_neither_network():
     assert of_photo["discriminator_loss"] != pytest.approx(of_changed["discriminator_loss"], rel=1e-6)
 
 
-def test_no_discriminator_gets_below_the_floor_that_labels_of_kept_patches_make():
+def test_patches_that_meet_the_hole_are_those_whose_own_pixels_do():
     """A perfect one: certain where it sees the hole, and at even odds where filled and photo are the same."""
     hole = np.zeros((1, 256, 256, 1), "float32")
     hole[:, 88:168, 88:168] = 1  # 10 % of the picture
-    patches = np.asarray(gan_module._find_patches(keras.ops.array(hole), (1, 30, 30, 1)))
+    patches = np.asarray(gan_module.find_patches(keras.ops.array(hole), (1, 30, 30, 1)))
     assert patches.mean() == pytest.approx(10 * 10 / 900)  # of the 30x30 patches, those whose own 8x8 pixels meet it
 
 
 @pytest.mark.parametrize(("focus", "first"), [((0, 0), (0, 0)), ((31, 31), (16, 16)), ((10, 17), (2, 9))])
 def test_judged_square_lies_around_its_focus_inside_the_picture(focus, first):
     pictures = np.arange(2 * 32 * 32, dtype="float32").reshape(2, 32, 32, 1)
-    square = gan_module._find_square(keras.ops.array([focus, focus], "int32"), pictures.shape, 16)
-    cut = np.asarray(gan_module._cut_square(keras.ops.array(pictures), square))
+    square = gan_module.find_square(keras.ops.array([focus, focus], "int32"), pictures.shape, 16)
+    cut = np.asarray(gan_module.cut_square(keras.ops.array(pictures), square))
     top, left = first
     assert np.array_equal(cut, pictures[:, top : top + 16, left : left + 16])
 
@@ -355,7 +356,8 @@ def test_a_discriminator_of_other_names_is_throttled_all_the_same():
     gan.compile(optimizer=ThrottledAdam(1e-2))
     watch, history = watch_training(gan)
     assert watch.moved("discriminator") == [step % 3 == 0 for step in range(STEPS)]
-    assert len(gan.optimizer._updates) == 4 and history["duty"] == pytest.approx([1 / 3])
+    updates = [variable for variable in gan.optimizer.variables if "updates" in variable.path]
+    assert len(updates) == 4 and history["duty"] == pytest.approx([1 / 3])
 
 
 def test_an_optimizer_that_does_not_know_the_discriminator_is_refused():
@@ -387,7 +389,7 @@ PATTERNS = ["111111", "100100", "011010", "000111", "110000"]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_the_discriminator_gets_plain_adam_on_the_steps_it_trained_at_its_own_rate(pattern):
+def test_the_discriminator_gets_plain_adam_at_its_own_rate_where_it_trains(pattern):
     random = np.random.default_rng(int(pattern, 2))
     start = random.normal(size=(5, 3)).astype("float32")
     ours = [keras.Variable(start), keras.Variable(start)]
@@ -428,7 +430,7 @@ def test_options_that_would_touch_a_paused_network_are_refused(option):
         ThrottledAdam(**option)
 
 
-def test_the_optimizer_does_not_count_the_discriminators_weights_as_its_own():
+def test_the_optimizer_does_not_count_the_networks_weights_as_its_own():
     """JAX would be given them twice, and every backup would hold them twice."""
     gan = build_tiny_gan()
     gan.optimizer.build(gan.trainable_variables)

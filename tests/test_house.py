@@ -53,3 +53,10 @@ def test_masks_and_edges_do_not_wait_for_keras():
     code = "import sys; from inpaint_utils import create_mask, detect_edges; print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("test_*.py")), ids=lambda path: path.name)
+def test_names_of_tests_are_at_most_70_characters_long(path):
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    assert [name for name in names if len(name) > 70] == []

@@ -24,6 +24,12 @@ fill = partial(inpaint, detail=0)  # the generator alone; tests/test_detail.py s
 GENERATORS = {size: build_generator(size, 4) for size in (None, 128)}
 
 
+@pytest.fixture(scope="module")
+def shipped():
+    """The generator that ships, loaded and compiled once."""
+    return load_generator()
+
+
 class Recorder:
     """A generator that answers one colour and remembers what it was shown."""
 
@@ -70,7 +76,7 @@ def masks(draw, longest):
 @pytest.mark.filterwarnings("ignore:The mask removes nothing")
 @settings(max_examples=15, deadline=None)
 @given(mask=masks(longest=640), fixed=st.sampled_from((None, 128)), seed=st.integers(0, 9))
-def test_any_size_and_any_hole_gives_a_whole_picture_with_the_kept_pixels_bit_for_bit(mask, fixed, seed):
+def test_any_size_and_any_hole_keeps_the_kept_pixels_bit_for_bit(mask, fixed, seed):
     if not mask.any():
         mask[0] = 1
     image = np.random.default_rng(seed).random((*mask.shape[:2], 3), np.float32)
@@ -103,27 +109,26 @@ def test_what_lies_under_the_hole_does_not_change_the_answer_by_one_bit(side):
     assert np.array_equal(fill(GENERATORS[None], image, mask), fill(GENERATORS[None], unreadable, mask))
 
 
-def test_a_256_pixel_photo_whose_holes_keep_off_its_sides_is_filled_as_in_the_evaluation():
+def test_holes_off_the_sides_of_256_pixels_are_filled_as_in_the_evaluation():
     image, mask = draw_photo(256, 256), draw_mask(256, 256, (40, 60, 130, 120), (200, 20, 30, 30))
     raw = generator_fill(GENERATORS[None])(image[np.newaxis], mask[np.newaxis], [None])[0]
     np.testing.assert_allclose(fill(GENERATORS[None], image, mask), np.where(mask == 1, image, raw), atol=1e-5)
 
 
 @pytest.mark.parametrize(("turns", "flip"), [(0, False), (0, True), (1, False), (1, True)])
-def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(turns, flip):
+def test_no_line_along_a_side_of_the_picture_that_a_hole_reaches(shipped, turns, flip):
     """Second differences across a hole's last columns in a plain sky ÷ those within it, of the shipped generator."""
     sky = np.linspace([0.4, 0.55, 0.8], [0.8, 0.85, 0.9], 256)[:, np.newaxis] * np.ones((1, 256, 1))
     mask = draw_mask(256, 256, (80, 180, 90, 76))
     image, mask = (np.rot90(part[:, ::-1] if flip else part, turns).astype(np.float32) for part in (sky, mask))
-    generator = load_generator()
 
     def see_line(answer):
         back = np.rot90(answer, -turns)
         changes = np.abs(np.diff((back[:, ::-1] if flip else back)[90:160], n=2, axis=1))
         return changes[:, -6:].mean() / changes[:, -58:-12].mean()
 
-    raw = generator_fill(generator)(image[np.newaxis], mask[np.newaxis], [None])[0]
-    assert see_line(fill(generator, image, mask)) < min(1.7, see_line(raw))
+    raw = generator_fill(shipped)(image[np.newaxis], mask[np.newaxis], [None])[0]
+    assert see_line(fill(shipped, image, mask)) < min(1.7, see_line(raw))
 
 
 def test_room_is_made_only_along_sides_that_a_hole_is_near_to():
@@ -141,7 +146,7 @@ def test_the_answer_hardly_depends_on_where_the_padding_is(height, width, seed):
     answers = []
     for share in (lambda missing: (0, missing), lambda missing: (missing, 0)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inference, "_share_padding", share)
+            patch.setattr(inference, "share_padding", share)
             answers.append(fill(GENERATORS[None], image, mask))
     change = np.abs(answers[0] - answers[1])[mask[..., 0] == 0]
     assert change.mean() <= 0.03 and np.percentile(change, 99) <= 0.25
@@ -175,7 +180,7 @@ def test_a_hole_larger_than_the_context_is_filled_from_the_whole_photo():
     assert ((colours == 0) | (np.abs(colours - 0.4) < 1e-4)).all()  # no third colour: nothing hidden bleeds in
 
 
-def test_the_rim_of_an_enlarged_answer_joins_the_kept_pixels_and_the_inside_stays():
+def test_the_rim_of_an_enlarged_answer_joins_and_the_inside_stays():
     image = np.full((1500, 1500, 3), 0.5, np.float32)
     for top in range(500, 506):  # wherever the rim falls within an enlarged pixel
         mask = draw_mask(1500, 1500, (top, 500, 500, 500))
@@ -185,7 +190,7 @@ def test_the_rim_of_an_enlarged_answer_joins_the_kept_pixels_and_the_inside_stay
         assert (filled[mask[..., 0] == 1] == 0.5).all()
 
 
-def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window():
+def test_a_sketched_line_of_one_pixel_is_there_in_a_shrunk_window():
     mask, recorder = draw_mask(1600, 1600, (200, 200, 1200, 1200)), Recorder()
     edges = np.full((1600, 1600), 0.5)
     edges[700, 400:1000] = 1
@@ -196,7 +201,7 @@ def test_a_sketched_line_of_one_pixel_reaches_the_generator_in_a_shrunk_window()
     assert set(np.unique(seen[..., 3][hole])) == {0.5, 1}
 
 
-def test_guidance_changes_the_answer_and_comes_with_or_without_a_channel_axis():
+def test_guidance_changes_the_answer_with_or_without_a_channel_axis():
     image, mask = draw_photo(200, 300), draw_mask(200, 300, (50, 50, 100, 100))
     edges = (np.random.default_rng(0).random((200, 300)) > 0.5).astype(np.float32)
     guided = fill(GENERATORS[None], image, mask, edges)
@@ -206,7 +211,7 @@ def test_guidance_changes_the_answer_and_comes_with_or_without_a_channel_axis():
 
 @settings(max_examples=50, deadline=None)
 @given(mask=masks(longest=2000), size=st.sampled_from((128, 256, 512)))
-def test_windows_cover_every_hole_and_each_holds_its_piece_and_something_kept(mask, size):
+def test_windows_cover_every_hole_and_each_holds_something_kept(mask, size):
     keep = mask[..., 0] == 1
     if not keep.any():
         keep[0, 0] = True
@@ -227,7 +232,7 @@ def test_near_holes_share_a_window_and_far_ones_have_their_own():
     assert len(plan_windows(far, 512)) == 2
 
 
-def test_a_wire_across_the_photo_is_filled_at_full_resolution_and_a_thick_hole_in_one_piece():
+def test_a_wire_is_filled_at_full_size_and_a_thick_hole_in_one_piece():
     wire = draw_mask(2000, 4000, (1000, 0, 8, 4000))[..., 0] == 1
     windows = [window for _, window in plan_windows(wire, 512)]
     assert len(windows) > 5 and all(part.stop - part.start <= 512 for window in windows for part in window)
@@ -266,7 +271,7 @@ def test_tiles_and_windows_together_cover_every_hole(mask, size):
 
 
 @pytest.mark.parametrize("hole", [(300, 500, 3, 3), (0, 500, 3, 3), (300, 20, 4, 900), (100, 996, 400, 4)])
-def test_packed_small_holes_are_filled_much_as_one_by_one(hole):
+def test_packed_small_holes_are_filled_much_as_one_by_one(shipped, hole):
     """Stated tolerance: 0.04 on average (other tiles lie beside it, and the network normalizes over all of them)."""
     rows, columns = np.mgrid[:600, :1000].astype(np.float32)
     image = np.stack([rows / 600, columns / 1000, 0.5 + 0.3 * np.sin(columns / 15)], axis=-1)
@@ -276,16 +281,16 @@ def test_packed_small_holes_are_filled_much_as_one_by_one(hole):
     window = tuple(
         slice(max(0, start - 60), start + length + 60) for start, length in zip(hole[:2], hole[2:], strict=True)
     )
-    one = fill(load_generator(), image[window], alone[window])[hidden[window]] if max(hole[2:]) < 100 else image[hidden]
-    packed = fill(load_generator(), image, together)[hidden]
+    one = fill(shipped, image[window], alone[window])[hidden[window]] if max(hole[2:]) < 100 else image[hidden]
+    packed = fill(shipped, image, together)[hidden]
     assert np.abs(packed - one).mean() < 0.04
-    assert np.percentile(np.abs(fill(load_generator(), image, alone)[hidden] - packed), 99) < 0.1
+    assert np.percentile(np.abs(fill(shipped, image, alone)[hidden] - packed), 99) < 0.1
 
 
-def test_a_long_line_shows_no_joints_between_its_tiles():
+def test_a_long_line_shows_no_joints_between_its_tiles(shipped):
     image = np.full((600, 1500, 3), 0.5, np.float32)
     image += 0.2 * np.linspace(-1, 1, 1500, dtype=np.float32)[:, np.newaxis]
-    filled = fill(load_generator(), image, draw_mask(600, 1500, (300, 100, 5, 1300)))[302, 100:1400]
+    filled = fill(shipped, image, draw_mask(600, 1500, (300, 100, 5, 1300)))[302, 100:1400]
     assert np.abs(np.diff(filled, axis=0)).max() < 0.02
 
 
@@ -297,7 +302,7 @@ def test_growing_the_hole_by_pixels_removes_that_much_more():
     assert not changed[76, 86], "corners are rounded"
 
 
-def test_paths_and_pil_pictures_are_taken_and_the_generator_may_be_left_out(tmp_path):
+def test_paths_and_pil_pictures_are_taken_without_a_generator_too(shipped, tmp_path):
     from PIL import Image
 
     from inpaint_utils.data.images import load_image, save_image
@@ -305,13 +310,13 @@ def test_paths_and_pil_pictures_are_taken_and_the_generator_may_be_left_out(tmp_
     save_image(tmp_path / "photo.png", draw_photo(100, 120))
     photo, mask = load_image(tmp_path / "photo.png"), draw_mask(100, 120, (30, 40, 20, 30))
     Image.fromarray((mask[..., 0] * 255).astype(np.uint8)).save(tmp_path / "mask.png")
-    answer = inpaint(load_generator(), photo, mask)
+    answer = inpaint(shipped, photo, mask)
     assert np.array_equal(answer, inpaint(str(tmp_path / "photo.png"), tmp_path / "mask.png"))
     assert np.array_equal(answer, inpaint(image=photo, mask=mask))
     pictures = [Image.open(tmp_path / name) for name in ("photo.png", "mask.png")]
     assert np.array_equal(answer, inpaint(*pictures))
     edges = np.zeros((100, 120, 1), np.float32)
-    guided = inpaint(load_generator(), photo, mask, edges)
+    guided = inpaint(shipped, photo, mask, edges)
     assert np.array_equal(guided, inpaint(photo, mask, edges)) and np.array_equal(
         guided, inpaint(photo, mask, edges=edges)
     )
@@ -456,7 +461,7 @@ def test_the_shipped_generator_is_also_found_in_kaggles_input(tmp_path, monkeypa
     assert load_generator().input_shape == (None, 128, 128, 4)
 
 
-def test_a_missing_or_damaged_file_or_a_discriminator_is_refused_in_one_sentence(tmp_path):
+def test_what_is_no_generator_file_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="notebook 02"):
         load_generator(tmp_path / "none.keras")
     (tmp_path / "damaged.keras").write_bytes(b"PK\x03\x04 not really")

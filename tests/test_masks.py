@@ -74,7 +74,7 @@ def test_brush_holes_are_thinner_than_boxes_and_mixed_masks_hold_both():
     assert min(mixed) < np.median(brush) < np.median(box) < max(mixed)
 
 
-def test_brush_strokes_neither_avoid_the_picture_s_sides_nor_pile_up_along_them():
+def test_brush_strokes_neither_avoid_the_sides_nor_pile_up_along_them():
     holes = np.mean([create_mask((96, 96), 0.3, seed, kind="brush")[..., 0] == 0 for seed in range(200)], axis=0)
     sides = np.mean([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     assert 0.2 < sides < 0.4

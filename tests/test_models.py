@@ -8,7 +8,7 @@ import pytest
 from inpaint_utils import build_discriminator, build_generator
 from inpaint_utils.files import save_model
 from inpaint_utils.inference import baselines
-from inpaint_utils.networks.models import SIZE_MULTIPLE, _Block, change_precision
+from inpaint_utils.networks.models import SIZE_MULTIPLE, Block, change_precision
 from inpaint_utils.networks.smooth_fill import LEVELS, fill_smoothly
 
 
@@ -21,7 +21,7 @@ def convolutions(model, kind):
     return [layer for layer in model.layers if type(layer) is kind]
 
 
-def test_generator_has_seven_encoder_and_seven_decoder_blocks_of_64_to_512_filters():
+def test_generator_has_seven_blocks_each_way_of_64_to_512_filters():
     generator = build_generator()
     encoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "encoder" in layer.name]
     decoder = [layer for layer in convolutions(generator, keras.layers.Conv2D) if "_decoder" in layer.name]
@@ -49,7 +49,7 @@ def test_the_plain_form_has_transposed_convolutions():
 def three_doublings(upsampling, surface, alone=False):
     """The inner part of what three decoder blocks make of a surface; `alone`: by convolutions that change nothing."""
     x = inputs = keras.Input(surface.shape)
-    make = _Block("generator", "instance", seed=0)
+    make = Block("generator", "instance", seed=0)
     for level in range(3):
         x = make.up(x, 16 if not alone else surface.shape[-1], f"decoder_{level}", upsampling, normalize=False)
     model = keras.Model(inputs, x)
@@ -62,14 +62,14 @@ def three_doublings(upsampling, surface, alone=False):
 
 
 @pytest.mark.parametrize("upsampling", ["smooth", "resize"])
-def test_resize_keeps_an_even_surface_even_where_transposed_convolutions_make_a_grid(upsampling):
+def test_resize_keeps_a_surface_even_where_transposed_makes_a_grid(upsampling):
     surface = np.ones((24, 24, 4), np.float32)
     even, grid = three_doublings(upsampling, surface), three_doublings("transposed", surface)
     assert even.max() > 0 and np.ptp(even, axis=(0, 1)).max() < 1e-6 * even.max()
     assert np.ptp(grid, axis=(0, 1)).max() > 0.1 * grid.max()
 
 
-def test_smooth_doublings_turn_a_slope_into_a_slope_where_resize_makes_stairs():
+def test_smooth_doublings_keep_a_slope_where_resize_makes_stairs():
     slope = np.broadcast_to(np.arange(24, dtype=np.float32)[:, np.newaxis, np.newaxis], (24, 24, 1))
     steps, stairs = (np.diff(three_doublings(form, slope, alone=True), axis=0) for form in ("smooth", "resize"))
     assert steps.min() > 0.03 and steps.max() < 0.2, "1/8 a pixel, never level and never steep"
@@ -180,7 +180,7 @@ def box_hole(top=40, bottom=72, left=30, right=70):
 
 
 @pytest.mark.parametrize("method", ["smooth", "pull_push"])
-def test_smooth_fill_keeps_kept_pixels_and_continues_a_plain_colour_into_the_hole(method):
+def test_smooth_fill_keeps_kept_pixels_and_continues_a_plain_colour(method):
     colour = np.array([0.2, 0.5, 0.8], np.float32)
     keep = box_hole(10, 120, 10, 120)
     filled = smooth_fill(np.broadcast_to(colour, (128, 128, 3)) * keep, keep, method)
@@ -302,7 +302,7 @@ def test_changing_the_precision_gives_what_building_in_it_gives(build):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_network_trained_in_half_precision_is_saved_as_one_that_runs_in_float32(small, policy, tmp_path):
+def test_a_network_of_half_precision_is_saved_as_one_that_runs_in_float32(small, policy, tmp_path):
     save_model(change_precision(small, policy), tmp_path / "generator.keras")
     opened = keras.models.load_model(tmp_path / "generator.keras", compile=False)
     assert {layer.compute_dtype for layer in opened.layers if layer.weights} == {"float32"}

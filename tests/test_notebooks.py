@@ -1,7 +1,9 @@
 """The notebooks run on Kaggle's layout with changed parameters, and what is committed of them can be checked."""
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -11,11 +13,13 @@ import sysconfig
 import venv
 from importlib.machinery import PathFinder
 from pathlib import Path
+from unittest import mock
 
 import keras
 import nbformat
 import pytest
 
+from conftest import QUICK_JAX, load_tool
 from inpaint_utils import create_mask, load_image, sample_photos, save_image, stages
 
 ROOT = Path(__file__).parents[1]
@@ -28,8 +32,23 @@ TINY += ["-p", "ema_momentum", "0.9"]  # the committed notebooks run without
 OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")} | {"PIP_NO_INDEX": "1"}
 
 
-def run_notebooks(*arguments, folder=ROOT, python=None, **environment):
-    """Run tools/run_notebooks.py in a fresh process; returns (exit status, all that it printed).
+def run_notebooks(*arguments, **environment):
+    """Run tools/run_notebooks.py, in this process to save a second one; returns (exit status, all that it printed)."""
+    text = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment),  # which the notebooks' kernels inherit
+        contextlib.redirect_stdout(text),
+        contextlib.redirect_stderr(text),
+    ):
+        try:
+            status = load_tool("run_notebooks").main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = stop.code
+    return status, text.getvalue()
+
+
+def run_as_a_command(*arguments, folder=ROOT, python=None, **environment):
+    """The same in a process of its own, with all that the notebooks' kernels print past it.
 
     Args:
         folder: the checkout it belongs to. python: a `make_python` folder, which has no inpaint_utils.
@@ -44,13 +63,6 @@ def run_notebooks(*arguments, folder=ROOT, python=None, **environment):
         timeout=900,
     )
     return done.returncode, done.stdout + done.stderr
-
-
-def load_runner():
-    spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "tools" / "run_notebooks.py")
-    runner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(runner)
-    return runner
 
 
 def printed(path):
@@ -118,7 +130,9 @@ def kaggle_run(kaggle, tmp_path_factory):
     environment = {"INPAINT_KAGGLE_FOLDER": str(kaggle), "INPAINT_OUTPUT_FOLDER": str(kaggle / "working")}
     executed = tmp_path_factory.mktemp("executed")
     settings = ["-o", executed, *TINY, "-p", "photo_limit", 12]
-    status, text = run_notebooks(*settings, **environment, **OFFLINE, folder=kaggle / "copy", python=kaggle / "python")
+    status, text = run_as_a_command(
+        *settings, **environment, **OFFLINE, folder=kaggle / "copy", python=kaggle / "python"
+    )
     after = fingerprint(kaggle / "input")
     for folder, _, _ in os.walk(kaggle / "input"):
         Path(folder).chmod(0o755)  # so that the temporary folder can be removed
@@ -187,19 +201,26 @@ def test_changed_parameters_arrive(kaggle, kaggle_run):
 def test_notebooks_run_on_jax(tmp_path):
     """Training alone, which is what differs; INPAINT_SLOW=1 runs all four (minutes, mostly JAX's compiling)."""
     chosen = [] if "INPAINT_SLOW" in os.environ else ["02"]
-    small = [*TINY, "-p", "output_folder", tmp_path / "out", *([] if chosen else ["-p", "photo_limit", "12"])]
-    status, text = run_notebooks(*chosen, "-o", tmp_path / "executed", *small, KERAS_BACKEND="jax")
+    small = [*TINY, "-p", "samples", "8", "-p", "output_folder", tmp_path / "out"]
+    small += [] if chosen else ["-p", "photo_limit", "12"]
+    status, text = run_notebooks(*chosen, "-o", tmp_path / "executed", *small, **QUICK_JAX)
     assert status == 0, text
     assert "jax on CPU" in printed(tmp_path / "executed" / NOTEBOOKS[1].name)
     opened = keras.models.load_model(tmp_path / "out" / "02_model_training" / "generator_best.keras", compile=False)
     assert keras.backend.backend() == "tensorflow" and opened.output_shape == (None, None, None, 3)
 
 
-@pytest.mark.parametrize("start", ["02", "03", "04"])
+ALONE = {  # as little as each can do
+    "02": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128", "-p", "base_filters", "4"],
+    "03": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128"],
+    "04": ["-p", "photo_limit", "1", "-p", "image_size", "128"],
+}
+
+
+@pytest.mark.parametrize("start", ALONE)
 def test_each_notebook_runs_alone(start, tmp_path):
-    small = [] if start == "04" else ["-p", "epochs", "1", "-p", "image_size", "128"]
-    small += ["-p", "base_filters", "4"] if start == "02" else ["-p", "photo_limit", "2"] if start == "04" else []
-    status, text = run_notebooks(start, "-o", tmp_path / "executed", "-p", "output_folder", tmp_path / "out", *small)
+    places = ["-o", tmp_path / "executed", "-p", "output_folder", tmp_path / "out"]
+    status, text = run_as_a_command(start, *places, *ALONE[start])
     assert status == 0, text
     assert "without encryption" not in text
     assert "prepared now" in printed(next((tmp_path / "executed").glob("*.ipynb")))
@@ -300,7 +321,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
 
 
 def test_paths_are_those_of_the_folder_the_command_is_called_in(tmp_path, monkeypatch):
-    run = load_runner()
+    run = load_tool("run_notebooks")
     (tmp_path / "photos").mkdir()
     (tmp_path / "vgg.h5").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
@@ -407,7 +428,7 @@ def test_a_path_counts_from_the_folder_of_the_caller(tmp_path, monkeypatch):
         ("generator_path", str(tmp_path / "x.keras"), tmp_path / "x.keras"),
         ("profile", "quick", "quick"),
     ):
-        assert load_runner().read_parameters([(name, text)], NOTEBOOKS) == {name: str(expected)}
+        assert load_tool("run_notebooks").read_parameters([(name, text)], NOTEBOOKS) == {name: str(expected)}
 
 
 def test_photos_that_do_not_open_stop_nothing_in_notebook_1(tmp_path):

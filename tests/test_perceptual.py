@@ -113,7 +113,7 @@ def test_a_file_that_lacks_a_layer_is_refused(npz, tmp_path):
         build_perceptual(tmp_path / "part.npz")
 
 
-def test_the_distance_is_zero_for_equal_pictures_and_grows_with_the_difference(npz):
+def test_the_distance_is_zero_for_equals_and_grows_with_the_difference(npz):
     features = build_perceptual(npz)
     distances = [
         np.asarray(perceptual_distance(features, np.clip(IMAGES + noise, 0, 1), IMAGES)) for noise in (0.0, 0.02, 0.2)

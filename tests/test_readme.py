@@ -71,7 +71,7 @@ def test_example_of_a_discriminator_of_ones_own_runs():
     assert len(names["gan"].optimizer.discriminator_variables) == 4
 
 
-def test_floor_under_the_discriminators_loss_is_what_the_architecture_page_says():
+def test_floor_under_the_discriminators_loss_is_what_the_page_says():
     size, stride, patch, padding = 256, 8, 70, 23  # of the PatchGAN on 256×256 pixels
     starts = np.arange(size // stride - 2) * stride - padding
     floors = []

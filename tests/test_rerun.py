@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tiny import build_tiny_gan, build_tiny_generator, make_batches, make_photos, read_weights, same_bits
 
+from conftest import QUICK_JAX
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam
 from inpaint_utils.training.callbacks import SaveBest
 from inpaint_utils.training.recipe import make_callbacks
@@ -296,7 +297,7 @@ def test_an_interrupted_average_goes_on_with_jax(tmp_path):
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", ON_JAX, tmp_path, here, here.parent],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, **QUICK_JAX},
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,6 +1,5 @@
 """Published numbers are those of their run files, and `make figures` makes all of results/ from what is committed."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -10,17 +9,11 @@ import keras
 import numpy as np
 import pytest
 
+from conftest import load_tool
 from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator
 from inpaint_utils.files import save_model
 
 ROOT = Path(__file__).parents[1]
-
-
-def load_tool(name):
-    place = ROOT / "tools" / f"{name}.py"
-    tool = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(name, place))
-    spec.loader.exec_module(tool)
-    return tool
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +46,7 @@ def test_a_changed_number_is_found(tool):
     assert wrong != text and tool.fill_in_numbers(wrong) == text
 
 
-def test_gains_are_over_the_best_method_without_training_and_over_the_start(tool):
+def test_gains_are_over_the_best_untrained_method_and_over_the_start(tool):
     table = json.loads((ROOT / "results" / "runs" / "evaluation.json").read_text(encoding="utf-8"))["table"]
     psnr = {}
     for row in table:
@@ -132,23 +125,9 @@ def test_a_generator_is_measured_anew_beside_the_rows_that_stay(tmp_path):
         tool.add_rows(others, tmp_path, "evaluation")
 
 
-@pytest.fixture
-def trained_by_stages(tmp_path, monkeypatch):
-    """tools/train_shipped.py on two stages, with notebooks that only take the networks at hand one step further."""
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    tool, calls = load_tool("train_shipped"), []
-    settings = {
-        "photos": {"photo_limit": 0},
-        "common": {"epochs": 3},
-        "stages": {
-            "first": {"hole_fill": "black"},
-            "second": {"epochs": 1},
-            "third": {"form": {"upsampling": "resize"}},
-            "beside": {"after": "second", "discriminator": "seeing"},
-        },
-        "ships": "third",
-    }
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
+def train_by_stages(folder):
+    """Run tools/train_shipped.py with notebooks that only take the networks at hand one step further; returns calls."""
+    calls = []
 
     def run_notebook(number, parameters, executed):
         calls.append((number, parameters))
@@ -163,33 +142,47 @@ def trained_by_stages(tmp_path, monkeypatch):
             start = folder / "02_model_training"
             generator = keras.models.load_model(start / "generator_best.keras", compile=False)
             assert (start / "discriminator_best.keras").is_file() == (folder.name != "third"), "new where the form is"
-            judges[folder.name] = (start / "discriminator_best.keras").read_bytes() if folder.name != "third" else b""
         generator.set_weights([weights + 1 for weights in generator.get_weights()])
         trained = folder / {"02": "02_model_training", "03": "03_model_finetuning"}[number]
         save_model(generator, trained / "generator_best.keras")
         save_model(discriminator, trained / "discriminator_best.keras")
         (trained / "history.csv").write_text(f"epoch\n{len(calls)}\n")
 
-    judges, seeing = {}, tmp_path / "full_scale" / "seeing"
+    options = {"--settings": "settings.json", "--output": "out", "--histories": "runs", "--ship-to": "shipped.keras"}
+    given = [text for name, path in options.items() for text in (name, str(folder / path))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tools")
+        tool = load_tool("train_shipped")
+        patch.setattr(tool, "run_notebook", run_notebook)
+        tool.main([str(folder / "photos"), *given])
+    return calls
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with all stages trained, and the calls that it took."""
+    folder = tmp_path_factory.mktemp("stages")
+    settings = {
+        "photos": {"photo_limit": 0},
+        "common": {"epochs": 3},
+        "stages": {
+            "first": {"hole_fill": "black"},
+            "second": {"epochs": 1},
+            "third": {"form": {"upsampling": "resize"}},
+            "beside": {"after": "second", "discriminator": "seeing"},
+        },
+        "ships": "third",
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    seeing = folder / "full_scale" / "seeing"
     seeing.mkdir(parents=True)
     (seeing / "generator_last.keras").touch()  # as tools/train.py leaves it at the end
-    save_model(build_discriminator(None, 4, sees_hole=True), seeing / "discriminator_best.keras")
-    monkeypatch.setattr(tool, "run_notebook", run_notebook)
-    options = {"--settings": "settings.json", "--output": "out", "--histories": "runs", "--ship-to": "shipped.keras"}
-    given = [text for name, path in options.items() for text in (name, str(tmp_path / path))]
-
-    def run():
-        calls.clear()
-        tool.main([str(tmp_path / "photos"), *given])
-        return calls
-
-    yield tmp_path, run
-    assert judges["beside"] == (seeing / "discriminator_best.keras").read_bytes() != judges["second"]
+    (seeing / "discriminator_best.keras").write_bytes(b"sees")
+    return folder, train_by_stages(folder)
 
 
-def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_stages):
-    folder, run = trained_by_stages
-    calls = run()
+def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained):
+    folder, calls = trained
     assert [number for number, _ in calls] == ["01", "02", "03", "03", "03"]
     assert calls[1][1] == {"output_folder": folder / "out" / "first", "epochs": 3, "hole_fill": "black"}
     assert calls[2][1]["epochs"] == 1 and "form" not in calls[3][1]
@@ -201,18 +194,19 @@ def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained_by_
     names = {layer.name for layer in shipped.layers}
     assert "fill_colour_1" in names and "generator_mean_decoder_1" not in names, "the last stage's form"
     start = {weight.path: weight.numpy() for weight in build_generator(None, 4, hole_fill="black").weights}
+    judges = [folder / "out" / name / "02_model_training" / "discriminator_best.keras" for name in ("second", "beside")]
+    assert [path.read_bytes() == b"sees" for path in judges] == [False, True]
     for weight in shipped.weights:
         np.testing.assert_allclose(weight.numpy(), start[weight.path] + 3, atol=0.03)  # rounded to bfloat16
 
 
-def test_stages_that_are_done_are_not_trained_again(trained_by_stages):
-    folder, run = trained_by_stages
-    run()
+def test_stages_that_are_done_are_not_trained_again(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "stages")
     (folder / "out" / "third" / "done").unlink()
-    assert [number for number, _ in run()] == ["03"]
+    assert [number for number, _ in train_by_stages(folder)] == ["03"]
 
 
-def test_a_training_of_the_settings_file_is_that_and_the_command_line_comes_last():
+def test_a_training_has_its_settings_and_the_command_line_comes_last():
     tool, file = load_tool("train"), ROOT / "results" / "runs" / "full_scale" / "settings.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     given = ["--photos", "photos", "--output", "out", "--settings", str(file), "--training"]
@@ -224,7 +218,7 @@ def test_a_training_of_the_settings_file_is_that_and_the_command_line_comes_last
     assert tool.read_settings([*given, "style_alone", "--epochs", "3"]).epochs == 3
 
 
-def test_a_settings_file_with_a_name_that_no_training_has_is_refused(tmp_path, capsys):
+def test_a_settings_file_with_a_strange_name_is_refused(tmp_path, capsys):
     tool, file = load_tool("train"), tmp_path / "settings.json"
     file.write_text('{"common": {"epoch": 3}, "trainings": {"mine": {}}}')
     for training, message in (("mine", "sets epoch, which no training has"), ("other", "expected one of mine")):

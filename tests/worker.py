@@ -1,6 +1,7 @@
 """Trainings that need a process of their own: another backend, two replicas, or one that gets killed.
 
-python worker.py compare FOLDER REPLICAS, or python worker.py train FOLDER POINT, with KERAS_BACKEND set.
+python worker.py compare FOLDER REPLICAS, python worker.py train FOLDER, or python worker.py kill FOLDER, with
+KERAS_BACKEND set.
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 JAX = os.environ.get("KERAS_BACKEND") == "jax"
@@ -152,6 +154,27 @@ def train(folder, kill):
     (folder / "counters.json").write_text(json.dumps([counting[0].wait, counting[1].wait, counting[3].best_epoch]))
 
 
+def train_killed(folder):
+    """Train in one process after another, each killed at the next of POINTS, and in a last one to the end.
+
+    They are forks of this process, which has imported Keras and computed nothing: six imports would take longer than
+    what they train. Writes left.json beside the folder: its files after each kill.
+    """
+    left = {}
+    for point in (*POINTS, "never"):
+        if (child := os.fork()) == 0:
+            try:
+                train(folder, point)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == (0 if point == "never" else -signal.SIGKILL), f"{point}: the training ended with {code}"
+        left[point] = sorted(path.name for path in folder.iterdir())
+    (folder.parent / "left.json").write_text(json.dumps(left))
+
+
 POINTS = (
     "between the two best files",
     "in an epoch",
@@ -165,5 +188,7 @@ if __name__ == "__main__":
     job, folder = sys.argv[1], Path(sys.argv[2])
     if job == "compare":
         compare(folder, int(sys.argv[3]))
+    elif job == "kill":
+        train_killed(folder)
     else:
-        train(folder, sys.argv[3])
+        train(folder, "never")

@@ -58,7 +58,7 @@ def _run(options, filled, stopped):
     try:
         # Before Keras is loaded, which takes seconds: most mistakes are in the names.
         jobs, reasons = (_pair_folder if options.photo.is_dir() else _pair_file)(options)
-        generator = _load_generator(options.generator) if jobs else None
+        generator = open_generator(options.generator) if jobs else None
     except (OSError, ValueError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -106,7 +106,8 @@ def _build_parser():
     return parser
 
 
-def _load_generator(path):
+def open_generator(path):
+    """The generator of a file, or the shipped one for None; Keras is loaded only now."""
     from .. import quiet  # noqa: F401  TensorFlow's messages are not the command's
     from ..inference.inpaint import load_generator
 

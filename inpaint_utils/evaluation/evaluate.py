@@ -311,7 +311,7 @@ def _summarize(rows, deep, seed):
         ranked = sorted(sound, key=lambda row: row["hole_psnr"])
         summary["best"], summary["worst"] = (ranked[i]["photo"] if sound else "" for i in (-1, 0))
         values = np.array([[row[name] for name in names] for row in sound]).reshape(len(sound), len(names))
-        summary |= _mean_and_interval(values, names, seed)
+        summary |= mean_and_interval(values, names, seed)
         if deep:
             summary |= _kernel_distance(cell, deep[fill, kind, difficulty, mode], deep[kind, difficulty])
         table.append(summary)
@@ -334,7 +334,7 @@ def _kernel_distance(cell, fills, photos):
     return {"kid": 1000 * distance, "kid_low": 1000 * low, "kid_high": 1000 * high}
 
 
-def _mean_and_interval(values, names, seed):
+def mean_and_interval(values, names, seed):
     """Column means of (pictures, measures) and the 2.5 % and 97.5 % quantiles of the bootstrapped means; no nan in."""
     if not len(values):
         return {name + end: math.nan for name in names for end in ("", "_low", "_high")}

@@ -375,7 +375,7 @@ def _feather(answer, image, keep, width):
 
 def _run(generator, image, keep, edges):
     """The generator's picture, (H, W, 3), of a picture no larger than it takes."""
-    padding = [_share_padding(_missing(part, generator.input_shape[1])) for part in (keep, keep.T)]
+    padding = [share_padding(_missing(part, generator.input_shape[1])) for part in (keep, keep.T)]
     if keras.backend.backend() == "jax" and generator.input_shape[1] is None:  # which compiles for every size anew
         padding = _pad_to_a_square(padding, keep.shape)
     parts = (image, keep[..., np.newaxis].astype(np.float32), edges)
@@ -441,5 +441,6 @@ def _missing(keep, fixed):
     return missing + SIZE_MULTIPLE if near_a_side and missing < 2 * SIDE_MARGIN else missing
 
 
-def _share_padding(missing):
+def share_padding(missing):
+    """How many of the missing rows come before the picture, and how many behind it."""
     return missing // 2, missing - missing // 2

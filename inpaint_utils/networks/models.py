@@ -63,7 +63,7 @@ def build_generator(
         raise ValueError(f"hole_fill is {hole_fill!r}, expected one of {HOLE_FILLS}.")
     if upsampling not in UPSAMPLINGS:
         raise ValueError(f"upsampling is {upsampling!r}, expected one of {UPSAMPLINGS}.")
-    make = _Block("generator", normalization, seed)
+    make = Block("generator", normalization, seed)
 
     inputs = keras.Input((image_size, image_size, 4), name="rgb_and_edges")
     rgb, edges = inputs[..., :3], inputs[..., 3:]
@@ -120,7 +120,7 @@ def build_discriminator(
 
     Raises: ValueError for a normalization or initialization that is none of these.
     """
-    make = _Block("discriminator", normalization, seed, initialization)
+    make = Block("discriminator", normalization, seed, initialization)
     image = keras.Input((image_size, image_size, 4 if sees_hole else 3), name="image")
     x = image * 2 - 1
     for level, (multiple, strides) in enumerate(((1, 2), (2, 2), (4, 2), (8, 1)), start=1):
@@ -152,7 +152,7 @@ def change_precision(network, policy):
     return copy
 
 
-class _Block:
+class Block:
     """Makes the convolution blocks both networks are built of, with one naming scheme and one seed."""
 
     def __init__(self, name, normalization, seed, initialization="normal"):

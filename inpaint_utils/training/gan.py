@@ -172,8 +172,8 @@ class InpaintingGAN(keras.Model):
         values = self._compare_pixels(raw - photo, hole)
 
         if self.judged_size:
-            square = _find_square(x["focus"], ops.shape(photo), self.judged_size)
-            filled, photo, hole = (_cut_square(part, square) for part in (filled, photo, hole))
+            square = find_square(x["focus"], ops.shape(photo), self.judged_size)
+            filled, photo, hole = (cut_square(part, square) for part in (filled, photo, hole))
         nothing = ops.zeros_like(values["l1"])
         values |= dict.fromkeys(("perceptual", "style", "adversarial", "matching", "discriminator_loss"), nothing)
         if self.perceptual is not None:
@@ -239,7 +239,7 @@ class InpaintingGAN(keras.Model):
 
         patches = ops.ones_like(judged)
         if self.patch_labels == "hole":
-            patches = _find_patches(hole, judged.shape)
+            patches = find_patches(hole, judged.shape)
         values = {
             "adversarial": _cross_entropy(judged, patches, photo_like=True),
             "discriminator_loss": (
@@ -354,7 +354,7 @@ def _cross_entropy(logits, patches, photo_like):
     return _photo_sums(patches * errors) / (_photo_sums(patches) + 1e-6)
 
 
-def _find_patches(hole, shape):
+def find_patches(hole, shape):
     """The patches of a map of logits, `shape`, whose own cell meets the hole: 1 or 0, of that shape.
 
     A cell is as large as the discriminator's stride, and the map lies in the middle of the picture: a PatchGAN's does.
@@ -365,7 +365,7 @@ def _find_patches(hole, shape):
     return ops.cast(share[:, top : top + shape[1], left : left + shape[2]] > LEAST_HOLE, "float32")
 
 
-def _find_square(focus, shape, size):
+def find_square(focus, shape, size):
     """Where a square of `size` pixels around each focus (B, 2) lies in the flattened pixels of (B, H, W, C) pictures.
 
     It is moved into the picture where it would reach beyond a side. Returns: int32 (B, size, size).
@@ -378,8 +378,8 @@ def _find_square(focus, shape, size):
     return rows[:, :, None] * width + columns[:, None, :]
 
 
-def _cut_square(pictures, square):
-    """The squares of (B, H, W, C) pictures that `_find_square` found: (B, size, size, C)."""
+def cut_square(pictures, square):
+    """The squares of (B, H, W, C) pictures that `find_square` found: (B, size, size, C)."""
     channels = pictures.shape[-1]
     return ops.take(ops.reshape(pictures, (-1, channels)), square, axis=0)
 
