@@ -20,12 +20,14 @@ import numpy as np
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.files import format_csv, write_atomically
+from inpaint_utils.training.recipe import TEXTURE
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
 RUNS, STUDY = RESULTS / "runs", RESULTS / "runs" / "study"
-PAGES = ("README.md", "models/README.md", "docs/RESULTS_ANALYSIS.md", "docs/TRAINING_STORY.md", "docs/USE_IT.md")
+DOCS = ("RESULTS_ANALYSIS", "TRAINING_AT_SCALE", "TRAINING_STORY", "USE_IT")
+PAGES = ("README.md", "models/README.md", *(f"docs/{name}.md" for name in DOCS))
 ARMS = ("unbalanced", "balanced")
 FORMS = {"": "", "plain_": ", pix2pix variant"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
@@ -274,34 +276,69 @@ def tabulate_gains():
     return make_table(head, [[name, *cells] for name, cells in gains.items()])
 
 
-def describe_difference(ours, other, digits):
-    """Mean of the differences picture by picture, with its 95 % bootstrap interval."""
+def describe_difference(ours, other, digits, widen=1):
+    """Mean of the differences picture by picture, with its 95 % bootstrap interval, `widen` times as wide."""
     difference = np.array(ours) - np.array(other)
     rng = np.random.default_rng(0)
     means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(1000)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{difference.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+    mean = difference.mean()
+    low, high = mean + widen * (np.quantile(means, [0.025, 0.975]) - mean)
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def tabulate_discriminator():
-    """What the discriminator changes: the generator minus the one trained without it, on the same photos and masks."""
-    digits = {"texture_distance": 3, "feature_distance": 3, "sharpness": 2, "anisotropy": 2, "hole_psnr": 2}
+    """What the discriminator changes: two trainings that differ in nothing else, on the same photos and masks."""
+    digits = {"kid_part": 0, "anisotropy": 2, "texture_distance": 3, "feature_distance": 3, "hole_psnr": 2}
+    names = {"kid_part": "KID × 1000", "hole_psnr": "hole PSNR, dB"}
     by = {}
-    for row in read_rows(RUNS / "texture_pictures.csv") if (RUNS / "texture_pictures.csv").is_file() else []:
-        if row["fill"] in ("generator", WITHOUT):
-            by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
-    if not by or any(len(fills) < 2 for fills in by.values()):
-        return "Not measured yet."
+    for row in read_rows(RUNS / "discriminator_pictures.csv"):
+        by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
     lines = []
     for measure, count in digits.items():
         cells = []
         for fills in by.values():
-            rows = zip(fills["generator"], fills[WITHOUT], strict=True)
+            rows = zip(fills[LONG["with_discriminator"]], fills[LONG["style_alone"]], strict=True)
             pairs = [(ours[measure], other[measure]) for ours, other in rows]
             ours, other = zip(*[map(float, pair) for pair in pairs if all(pair)], strict=True)
-            cells.append(describe_difference(ours, other, count))
-        lines.append([measure.replace("_", " ").replace("psnr", "PSNR, dB"), *cells])
+            # A part of KID belongs to two photos: see `split_kernel_distance`.
+            cells.append(describe_difference(ours, other, count, widen=2 if measure == "kid_part" else 1))
+        lines.append([names.get(measure, measure.replace("_", " ")), *cells])
     return make_table(["with − without discriminator", *(f"{kind} {level}" for kind, level in by)], lines)
+
+
+LONG = {"style_alone": "style alone", "with_discriminator": "with discriminator", "heavier_discriminator": "heavier"}
+
+
+def tabulate_trainings():
+    """The long trainings at full scale, which one seed, photos and masks make comparable: last epoch."""
+    settings, lines = read_run(RUNS / "full_scale" / "settings.json"), []
+    for name, text in LONG.items():
+        own, rows = (
+            {**settings["common"], **settings["trainings"][name]},
+            read_history(RUNS / "full_scale" / f"{name}.csv"),
+        )
+        cells = [text, *(f"{own[weight]:.0f}" for weight in ("adversarial_weight", "matching_weight"))]
+        cells += [f"{own.get('style_weight', TEXTURE['style_weight']):g}"]
+        judged = own["adversarial_weight"] > 0
+        cells += [f"{rows[-1][m]:.2f}" if judged else "–" for m in ("discriminator_loss", "duty", "adversarial")]
+        lines.append([*cells, *(f"{rows[-1][m]:.3f}" for m in ("val_hole_l1", "val_perceptual", "val_style"))])
+    weights = ["adversarial weight", "matching", "style"]
+    head = ["training", *weights, "D loss", "duty cycle", "adversarial loss", "validation hole error", "VGG19 distance"]
+    return make_table([*head, "style loss"], lines)
+
+
+def tabulate_balance():
+    """Equal rates without throttle against a slower discriminator with it: last epoch, mean and range of the seeds."""
+    lines = []
+    for arm in ("equal_rates", "throttled"):
+        ends = [read_history(path)[-1] for path in sorted((RUNS / "full_scale").glob(f"{arm}_[0-9].csv"))]
+        cells = [arm.replace("_", " "), len(ends)]
+        measures = {"discriminator_loss": 3, "adversarial": 2, "duty": 2, "val_hole_l1": 4, "val_perceptual": 3}
+        for measure, digits in {**measures, "val_style": 3, "val_distance": 2}.items():
+            cells.append(describe([row[measure] for row in ends], digits))
+        lines.append(cells)
+    head = ["training", "seeds", "D loss", "adversarial loss", "duty cycle", "validation hole error", "VGG19 distance"]
+    return make_table([*head, "style loss", "`val_distance`"], lines)
 
 
 def tabulate_accuracy():
@@ -414,6 +451,16 @@ def tabulate_stages():
     return make_table([*head, "validation hole error", "validation style"], lines)
 
 
+def tabulate_gpu():
+    """Training speed of the whole recipe at full size on a GPU, and what part of the card's matrix products that is."""
+    speed, lines = read_run(RUNS / "full_scale" / "speed.json"), []
+    for row in speed["rows"]:
+        rate = row["photos_a_second"] * speed["gflop_a_photo"] / 1000
+        share = f"{rate / row['matrix_product_tflops']:.0%}"
+        lines.append([row["precision"], row["photos_a_second"], f"{rate:.0f}", row["matrix_product_tflops"], share])
+    return make_table(["precision", "photos a second", "TFLOP/s", "large matrix products, TFLOP/s", "share"], lines)
+
+
 def describe_weights():
     path = MODELS / "inpainting_generator_best.keras"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -470,7 +517,6 @@ def write_model_index():
     )
 
 
-WITHOUT = "without discriminator"  # the row in texture.json of the generator that was trained beside the shipped one
 PHOTOS_AN_EPOCH = 5240  # where a training shows every photo once, in whole batches
 WATTS, GRAMS_A_KWH = 30, 400  # two cores of a server under load, and about the world's mix of electricity
 HEADLINE = dict(
@@ -482,6 +528,9 @@ TABLES = {
     "hole_psnr_intervals": partial(tabulate, "evaluation", show_psnr_with_interval, "hole PSNR, dB"),
     "texture": tabulate_texture,
     "discriminator": tabulate_discriminator,
+    "trainings": tabulate_trainings,
+    "balance": tabulate_balance,
+    "gpu": tabulate_gpu,
     "gains": tabulate_gains,
     "accuracy": tabulate_accuracy,
     "arms": tabulate_arms,
