@@ -272,3 +272,37 @@ def test_a_photo_larger_than_the_windows_is_measured_for_every_side():
     answers = [fill(photo, mask) for fill in fills.values()]
     assert all(answer.shape == photo.shape for answer in answers) and all(len(times) == 1 for times in clocks.values())
     assert not np.array_equal(answers[1], answers[2])
+
+
+def test_tables_of_the_domains_wait_for_their_runs_and_then_show_them(tmp_path, monkeypatch):
+    tool = load_tool("make_figures")
+    folder = tmp_path / "domains"
+    folder.mkdir()
+    shutil.copy(ROOT / "results" / "runs" / "domains" / "settings.json", folder)
+    monkeypatch.setattr(tool, "RUNS", tmp_path)
+    monkeypatch.setattr(tool, "DOMAINS", folder)
+    names = ("domains", "domain_gains", "domain_scale", "forgotten", "sizes")
+    assert {tool.TABLES[name]() for name in names} == {"Not measured yet."}
+    lines, table = ["fill,kind,difficulty,hole_psnr,texture_distance"], []
+    for fill, psnr in (("unadapted", 20.0), ("adapted", 21.0), ("adapted to city", 19.5)):
+        for kind, difficulty in (("brush", "medium"), ("box", "medium"), ("box", "hard")):
+            cell = {"fill": fill, "kind": kind, "difficulty": difficulty}
+            table.append({**cell, "mode": "blind", "hole_psnr": psnr, "texture_distance": psnr / 100})
+            lines += [f"{fill},{kind},{difficulty},{psnr + extra},{psnr / 100}" for extra in (0, 1)]
+    for name in ("city", "forgotten", "large"):
+        (folder / f"{name}_pictures.csv").write_text("\n".join(lines))
+        (folder / f"{name}.json").write_text(json.dumps({"table": table}))
+    gains = tool.TABLES["domain_gains"]().splitlines()
+    assert gains[0] == "| adapted − unadapted | brush medium | box medium | box hard |" and len(gains) == 4
+    assert gains[2].startswith("| city: dB | +1.00 (+1.00 to +1.00) |") and "| city: texture | +0.010" in gains[3]
+    forgotten = tool.TABLES["forgotten"]().splitlines()
+    assert forgotten[0] == "| adapted to | brush medium | box medium |" and "| city: dB | -0.50" in forgotten[2]
+    assert "| adapted | 21.00 · 0.210 |" in tool.TABLES["domains"]()
+    seconds = {"seconds_a_photo": dict.fromkeys(("unadapted", "adapted", "adapted to city"), 1.25)}
+    (folder / "large_machine.json").write_text(json.dumps(seconds))
+    sizes = tool.TABLES["sizes"]().splitlines()
+    assert sizes[0].endswith("| box hard | seconds a photo |") and sizes[2].endswith("| 20.00 · 0.200 | 1.2 |")
+    scale = {"adapted": {"photos": 170, "photos_shown": 2400, "minutes": 9.5}}
+    runs = {"scale": scale, "settings": {"adapted": {"image_size": 256}}}
+    (folder / "city_runs.json").write_text(json.dumps(runs))
+    assert tool.TABLES["domain_scale"]().splitlines()[2] == "| city, adapted | 170 | 256 | 2,400 | 9.5 |"

@@ -331,12 +331,9 @@ def describe_difference(ours, other, digits):
 
 def tabulate_domains():
     """Every method on pictures of another kind: hole PSNR and texture distance side by side."""
-    blocks = []
-    for name in ("city", "paintings"):
-        if not (DOMAINS / f"{name}.json").is_file():
-            return "Not measured yet."
-        blocks.append(tabulate(f"domains/{name}", show_both, f"{name}: hole PSNR, dB · texture distance"))
-    return "\n\n".join(blocks)
+    names = [name for name in ("city", "paintings") if (DOMAINS / f"{name}.json").is_file()]
+    tables = [tabulate(f"domains/{n}", show_both, f"{n}: dB · texture", cells=HEADLINE["cells"]) for n in names]
+    return "\n\n".join(tables) or "Not measured yet."
 
 
 def show_both(row):
@@ -345,38 +342,34 @@ def show_both(row):
 
 def tabulate_domain_gains():
     """Adapted minus unadapted, picture by picture with 95 % intervals, on each domain's own test pictures."""
-    pairs = [(name, name, "adapted") for name in ("city", "paintings")]
-    return tabulate_changes("adapted − unadapted", pairs)
+    return tabulate_changes("adapted − unadapted", [(name, name, "adapted") for name in ("city", "paintings")])
 
 
 def tabulate_forgotten():
     """The adapted generators minus the shipped one, on landscapes."""
-    known = read_run(DOMAINS / "settings.json")["domains"]
-    return tabulate_changes(
-        "on landscapes", [(f"adapted to {name}", "forgotten", f"adapted to {name}") for name in known]
-    )
+    names = read_run(DOMAINS / "settings.json")["domains"]
+    rows = [(name, "forgotten", f"adapted to {name}") for name in names]
+    return tabulate_changes("adapted to", rows, levels=("medium",))
 
 
-def tabulate_changes(corner, pairs):
-    """Rows of differences from the unadapted generator. pairs: (text, run, fill)."""
-    lines, cells = [], []
-    for text, run, fill in pairs:
-        by = {}
-        for row in read_rows(DOMAINS / f"{run}_pictures.csv") if (DOMAINS / f"{run}_pictures.csv").is_file() else []:
-            by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
-        cells = cells or list(by)
-        for measure, digits in (("hole_psnr", 2), ("texture_distance", 3)):
-            found = [
-                [[float(row[measure]) for row in fills[name]] for name in (fill, "unadapted")]
-                for fills in by.values()
-                if fill in fills
-            ]
-            if found:
-                name = measure.replace("_", " ").replace("psnr", "PSNR, dB")
-                lines.append([f"{text}: {name}", *(describe_difference(*values, digits) for values in found)])
-    if not lines:
-        return "Not measured yet."
-    return make_table([corner, *(f"{kind} {level}" for kind, level in cells)], lines)
+def tabulate_changes(corner, rows, levels=("easy", "medium", "hard")):
+    """Differences from the unadapted generator: two lines for each of rows, which are (text, run, fill)."""
+    lines, head = [], []
+    for text, run, fill in rows:
+        path, by = DOMAINS / f"{run}_pictures.csv", {}
+        for row in read_rows(path) if path.is_file() else []:
+            if row["difficulty"] in levels and row["fill"] in (fill, "unadapted"):
+                by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
+        if not by or any(fill not in fills for fills in by.values()):
+            continue
+        head = [corner, *(f"{kind} {level}" for kind, level in by)]
+        for measure, unit, digits in (("hole_psnr", "dB", 2), ("texture_distance", "texture", 3)):
+            cells = []
+            for fills in by.values():
+                values = ([float(row[measure]) for row in fills[name]] for name in (fill, "unadapted"))
+                cells.append(describe_difference(*values, digits))
+            lines.append([f"{text}: {unit}", *cells])
+    return make_table(head, lines) if lines else "Not measured yet."
 
 
 def tabulate_scale():
@@ -397,7 +390,7 @@ def tabulate_sizes():
     if not (DOMAINS / "large.json").is_file():
         return "Not measured yet."
     seconds = read_run(DOMAINS / "large_machine.json")["seconds_a_photo"]
-    head, line, *lines = tabulate("domains/large", show_both, "hole PSNR, dB · texture distance").split("\n")
+    head, line, *lines = tabulate("domains/large", show_both, "dB · texture").split("\n")
     names = [fill for fill, _ in list_methods(read_run(DOMAINS / "large.json")["table"])]
     lines = [f"{text} {seconds[name]:.1f} |" for name, text in zip(names, lines, strict=True)]
     return "\n".join([f"{head} seconds a photo |", f"{line} --- |", *lines])
