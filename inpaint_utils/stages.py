@@ -217,7 +217,8 @@ def measure_gain(generators, photos, perceptual=None, seed=0):
 
     Returns: dict of (kind, measure) → (before, after, change, low, high).
     """
-    chosen = dict(difficulties=("medium",), modes=("blind",), seed=seed, perceptual=perceptual)
+    batch_size = max(1, 8 * 256**2 // photos[0, ..., 0].size)  # VGG19's maps of large pictures fill the memory
+    chosen = dict(difficulties=("medium",), modes=("blind",), seed=seed, perceptual=perceptual, batch_size=batch_size)
     fills = {name: partial(inpaint, generator, detail=0) for name, generator in generators.items()}
     rows, gains = evaluate(fills, photos, **chosen, progress=is_interactive()).rows, {}
     for kind in ("brush", "box"):

@@ -16,6 +16,7 @@ from inpaint_utils import build_generator, create_mask, inpaint, load_generator,
 from inpaint_utils.evaluation.evaluate import paired_difference
 from inpaint_utils.files import save_model
 from inpaint_utils.stages import measure_gain, open_networks, prepare_yours
+from inpaint_utils.training.recipe import choose_weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,6 +118,12 @@ def test_notebook_2_is_passed_over_where_the_shipped_generator_is_asked_for(tmp_
     assert "ships with the project" in capsys.readouterr().out
     assert generator.count_params() == load_generator().count_params()
     assert open_networks(tmp_path, 0)[0].count_params() < generator.count_params()
+
+
+def test_recipe_for_other_pictures_needs_no_discriminator():
+    weights = choose_weights("features", adapting=True, cells_weight=7)
+    assert weights["adversarial_weight"] == weights["matching_weight"] == 0 and weights["cells_weight"] == 7
+    assert choose_weights(None, adapting=True) == choose_weights(None)
 
 
 def test_gain_is_told_with_its_interval(capsys):

@@ -109,7 +109,8 @@ def main(arguments=None):
     started = time.perf_counter()
     chosen = dict(count=options.count, modes=options.modes, difficulties=options.difficulties)
     measures = dict(perceptual=perceptual, deep_features=deep_features)
-    result = evaluate(fills, photos.images, **chosen, **measures, batch_size=8 if options.image_size < 512 else 1)
+    batch_size = max(1, 8 * 256**2 // options.image_size**2)  # VGG19's maps of large pictures fill the memory
+    result = evaluate(fills, photos.images, **chosen, **measures, batch_size=batch_size)
     if options.update:
         result = add_rows(result, options.output, options.name)
     result.write(options.output, options.name)
