@@ -43,7 +43,15 @@ _MODULES = {
         "is_interactive",
         "set_up_devices",
     ),
-    "stages": ("check_settings", "open_networks", "open_or_prepare", "open_tested_generators", "take_split"),
+    "stages": (
+        "check_settings",
+        "measure_gain",
+        "open_networks",
+        "open_or_prepare",
+        "open_tested_generators",
+        "prepare_yours",
+        "take_split",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

@@ -3,16 +3,19 @@
 import dataclasses
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
 
-from .data.photos import find_photos, open_photos, prepare_photos
+from .data.photos import SPLITS, find_photos, open_photos, prepare_photos
 from .data.splits import SPLIT_SEED
-from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, find_photo_folder
-from .inference.inpaint import find_generator, load_generator
+from .evaluation.evaluate import evaluate, paired_difference
+from .evaluation.measures import MEASURES
+from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, find_photo_folder, is_interactive
+from .inference.inpaint import find_generator, inpaint, load_generator
 from .networks import models
 from .training.gan import PATCH_LABELS
 from .training.recipe import TEXTURE
@@ -47,7 +50,7 @@ SETTINGS = {
     **dict.fromkeys(("photo_limit", "patience", "plateau_patience", "warm_up_steps"), COUNT_OR_NONE),
     "samples": COUNT_OR_NONE,
     **dict.fromkeys(("seed", "split_seed"), SEED),
-    "image_size": SIZE,
+    **dict.fromkeys(("image_size", "prepared_size"), SIZE),
     **dict.fromkeys(("generator_learning_rate", "discriminator_learning_rate"), RATE),
     **dict.fromkeys(set(TEXTURE) - {"judged_size"}, RECIPE_WEIGHT),
     "judged_size": (int, lambda number: number >= -1, "a whole number, 0 or more, or -1 for the recipe's"),
@@ -57,7 +60,9 @@ SETTINGS = {
     "max_hours": (float, lambda number: number > 0, "a number above 0"),
 }
 # Of these 0 means "as the profile says", in a notebook that has profiles.
-BY_PROFILE = ("image_size", "base_filters", "generator_learning_rate", "discriminator_learning_rate")
+BY_PROFILE = ("image_size", "prepared_size", "base_filters", "generator_learning_rate", "discriminator_learning_rate")
+LIMIT = 2000  # photos that are prepared at most, where notebook 1 has not run
+NAMED = 10  # photos that were left out and are named; the manifest has them all
 
 
 def check_settings(values):
@@ -149,10 +154,83 @@ def open_or_prepare(folder, image_size, split_seed=SPLIT_SEED, largest=None):
         )
     output = choose_output_folder(f"photos_{largest}", folder)
     photos = prepare_photos(
-        paths, output, image_size=largest, seed=split_seed, limit=2000, skipped=skipped, progress=False, **shares
+        paths, output, image_size=largest, seed=split_seed, limit=LIMIT, skipped=skipped, progress=False, **shares
     )
     print(f"photos: {len(photos.records)} of {source.name}/ prepared now")
     return photos
+
+
+def prepare_yours(photo_folder, folder, image_size, prepared_size=0):
+    """Photos of one's own, prepared apart from notebook 1's, and dealt 81 : 9 : 10 to training, validation and test.
+
+    Says how many there are, and which files were left out and why. Of more than 2,000 photos so many are drawn.
+
+    Args:
+        photo_folder: as in `find_photo_folder`, not "".
+        folder: as in `choose_output_folder`. They are written to `photos_of_yours` in it, in place of earlier ones.
+        image_size: pixels a side that training sees.
+        prepared_size: pixels a side they are prepared with; 0 for image_size.
+
+    Returns: PhotoSet.
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: for a prepared_size below image_size, or if there is no photo, or too few different ones for three
+            splits.
+    """
+    size = prepared_size or image_size
+    if size < image_size:
+        raise ValueError(
+            f"prepared_size is {prepared_size}, expected at least image_size, which is {image_size}, or 0 for the same."
+        )
+    source = find_photo_folder(photo_folder)
+    paths, skipped = find_photos(source)
+    output = choose_output_folder("photos_of_yours", folder)
+    chosen = dict(image_size=size, limit=LIMIT, skipped=skipped, progress=is_interactive())
+    photos = prepare_photos(paths, output, **chosen)
+    for entry in photos.skipped[:NAMED]:
+        print(f"left out: {entry['file']}: {entry['reason']}")
+    if len(photos.skipped) > NAMED:
+        print(f"left out: {len(photos.skipped) - NAMED} more, see manifest.json in {output.name}/")
+    counts = {name: len(photos.split(name)) for name in SPLITS}
+    if not all(counts.values()):
+        raise ValueError(
+            f"The {len(photos.records)} photos of {source.name}/ are near duplicates of each other: at least three "
+            "different scenes are needed, to train, to validate and to test."
+        )
+    drawn = f" (drawn from {len(paths)})" if len(paths) > LIMIT else ""
+    dealt = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"photos: {len(photos.records)} of {source.name}/{drawn} at {size} px: {dealt}")
+    return photos
+
+
+def measure_gain(generators, photos, perceptual=None, seed=0):
+    """What a fine-tuning has changed on the test photos, which it has not seen: two lines for each kind of hole.
+
+    Both fill the same medium holes, blind and without the detail that `inpaint` lays on. A change comes with its 95 %
+    interval over the photos, which means little for fewer than about 20 of them.
+
+    Args:
+        generators: dict of two generators, the earlier one first.
+        photos: uint8 (N, H, W, 3).
+        perceptual: None, or the model of `build_perceptual` for the texture distance.
+        seed: of the masks.
+
+    Returns: dict of (kind, measure) → (before, after, change, low, high).
+    """
+    batch_size = max(1, 8 * 256**2 // photos[0, ..., 0].size)  # VGG19's maps of large pictures fill the memory
+    chosen = dict(difficulties=("medium",), modes=("blind",), seed=seed, perceptual=perceptual, batch_size=batch_size)
+    fills = {name: partial(inpaint, generator, detail=0) for name, generator in generators.items()}
+    rows, gains = evaluate(fills, photos, **chosen, progress=is_interactive()).rows, {}
+    for kind in ("brush", "box"):
+        for measure in ("hole_psnr", "texture_distance") if perceptual else ("hole_psnr",):
+            cells = [[row for row in rows if (row["fill"], row["kind"]) == (name, kind)] for name in generators]
+            before, after = ([row[measure] for row in cell] for cell in cells)
+            change, low, high = paired_difference(after, before)
+            gains[kind, measure] = gain = (np.mean(before), np.mean(after), change, low, high)
+            texts = [f"{value:{sign}.{MEASURES[measure][1]}f}" for value, sign in zip(gain, "  +++", strict=True)]
+            name = measure.replace("_", " ").replace("psnr", "PSNR")
+            print("{:5} {:16} {} → {}: {} ({} to {})".format(kind, name, *map(str.strip, texts)))
+    return gains
 
 
 def take_split(photos, name):
@@ -173,7 +251,7 @@ def take_split(photos, name):
     return indices
 
 
-def open_networks(folder, seed):
+def open_networks(folder, seed, shipped=False):
     """Generator and discriminator to fine-tune: notebook 2's best, else the shipped generator and a new discriminator.
 
     Says which. They compute in the precision that `set_up_devices` settled.
@@ -181,11 +259,12 @@ def open_networks(folder, seed):
     Args:
         folder: as in `choose_output_folder`.
         seed: of a new network's weights.
+        shipped: pass notebook 2's over.
 
     Returns: (generator, discriminator).
     """
     path, discriminator = find_output("02_model_training", "generator_best.keras", folder), None
-    if path is not None:
+    if path is not None and not shipped:
         generator, judge = load_generator(path), path.with_name("discriminator_best.keras")
         if judge.is_file():
             discriminator = keras.models.load_model(judge, compile=False)

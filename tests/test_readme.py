@@ -91,13 +91,32 @@ def count_multiply_adds(network):
     return sum(math.prod([*layer.kernel.shape, *layer.output.shape[1:3]]) for layer in convolutions) / 1e9
 
 
-def test_minutes_on_kaggle_follow_from_the_count_of_operations():
-    page = (ROOT / "docs" / "KAGGLE.md").read_text(encoding="utf-8").replace("\n", " ")
+# Forward, and back to weights and inputs. VGG19, and the discriminator where it judges, go back to inputs only.
+TIMES = (3, 8, 3)
+
+
+def count_step(filters):
+    """Of generator, discriminator and VGG19, for one picture of 256 pixels, of which 128 are judged, in billions."""
     vgg = keras.applications.VGG19(include_top=False, weights=None, input_shape=(128, 128, 3))
     seen = keras.Model(vgg.inputs, vgg.get_layer(LAYERS[-1]).output)
-    networks = (build_generator(256), build_discriminator(128, sees_hole=True), seen)  # 128 px are judged
-    # Forward, and back to weights and inputs. VGG19, and the discriminator where it judges, go back to inputs only.
-    times, counts = (3, 8, 3), [count_multiply_adds(network) for network in networks]
+    networks = (build_generator(256, filters), build_discriminator(128, filters, sees_hole=True), seen)
+    return [count_multiply_adds(network) for network in networks]
+
+
+def test_minutes_to_make_it_yours_follow_from_the_count_of_operations():
+    cells = nbformat.read(ROOT / "notebooks" / "03_model_finetuning.ipynb", as_version=4).cells
+    (text,) = [cell.source for cell in cells if cell.source.startswith("## Make it yours")]
+    filters = inpaint_utils.load_generator().get_layer("generator_encoder_1").filters
+    minutes = 10 * 2000 * 2e9 * np.dot(TIMES, count_step(filters)) / 6.5e12 / 60
+    assert f"by count of operations {math.ceil(minutes)} minutes on a T4" in text.replace("\n", " ")
+    for pictures, few, many in ((50, "50×", "500×"), (200, "12×", "120×"), (2000, "1×", "12×")):
+        assert f"| {pictures:,} | {few}, {many} |" in text
+        assert int(many[:-1]) == pytest.approx(10 * 2000 / (0.81 * pictures), rel=0.05)
+
+
+def test_minutes_on_kaggle_follow_from_the_count_of_operations():
+    page = (ROOT / "docs" / "KAGGLE.md").read_text(encoding="utf-8").replace("\n", " ")
+    times, counts = TIMES, count_step(64)
     terms = [f"{number} × {count:.1f}" for number, count in zip(times, counts, strict=True)]
     assert "{} (generator) + {} (discriminator) + {} (VGG19) = 65 G".format(*terms) in page
     assert np.dot(times, counts) == pytest.approx(65, abs=1)

@@ -4,6 +4,7 @@ python tools/evaluate.py PHOTO_FOLDER --slow                 the shipped generat
 python tools/evaluate.py PHOTO_FOLDER --generator FILE --output FOLDER --count 50
 python tools/evaluate.py PHOTO_FOLDER --name texture --methods telea generator --vgg19 imagenet --kid imagenet
 python tools/evaluate.py PHOTO_FOLDER --methods generator --update    a new generator; the other rows stay
+python tools/evaluate.py LARGE_PHOTOS --image-size 1024 --sides 256 512 1024 --name sizes --methods Telea generator
 """
 
 import argparse
@@ -16,8 +17,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
-from inpaint_utils import build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
+from inpaint_utils import DIFFICULTIES, build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
 from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
@@ -69,6 +71,7 @@ def main(arguments=None):
         metavar=("NAME", "FILE"),
         help="another generator, measured too, in a row of this name",
     )
+    parser.add_argument("--difficulties", nargs="+", choices=DIFFICULTIES, default=tuple(DIFFICULTIES))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="blind, guided, or both")
     parser.add_argument("--vgg19", help='"imagenet" or a file of weights: adds feature distance and texture distance')
     parser.add_argument(
@@ -79,12 +82,22 @@ def main(arguments=None):
         action="store_true",
         help="keep the rows of other methods that these files have, of the same photos and masks",
     )
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        type=int,
+        metavar="PIXELS",
+        help="a row for each of these: inpaint without detail, the generator seeing at most so many pixels a side",
+    )
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
     options = parser.parse_args(arguments)
     names = choose_methods(options.methods, options.slow, parser.error)
     generator = load_generator(options.generator) if set(names) & set(OWN) else None
     fills = {name: METHODS[name](generator) if name in OWN else METHODS[name] for name in names}
     fills |= {name: load_generator(path) for name, path in options.beside}
+    clocks = {}
+    if options.sides:
+        fills, clocks = see_sides(fills, options.sides)
 
     paths, skipped = find_photos(options.photos)
     photos = prepare_photos(
@@ -94,8 +107,10 @@ def main(arguments=None):
         check_disjoint(photos, open_photos(options.trained_on))
     perceptual, deep_features = build_perceptual(options.vgg19), build_perceptual(options.kid, DEEP_LAYERS)
     started = time.perf_counter()
-    chosen = dict(count=options.count, modes=options.modes)
-    result = evaluate(fills, photos.images, **chosen, perceptual=perceptual, deep_features=deep_features)
+    chosen = dict(count=options.count, modes=options.modes, difficulties=options.difficulties)
+    measures = dict(perceptual=perceptual, deep_features=deep_features)
+    batch_size = max(1, 8 * 256**2 // options.image_size**2)  # VGG19's maps of large pictures fill the memory
+    result = evaluate(fills, photos.images, **chosen, **measures, batch_size=batch_size)
     if options.update:
         result = add_rows(result, options.output, options.name)
     result.write(options.output, options.name)
@@ -106,8 +121,35 @@ def main(arguments=None):
         "cores": os.cpu_count(),
         "photo_folder": options.photos.name,
     }
+    if clocks:
+        machine["seconds_a_photo"] = {name: round(float(np.median(times)), 2) for name, times in clocks.items()}
     write_atomically(options.output / f"{options.name}_machine.json", json.dumps(machine, indent=1) + "\n")
     print(result.to_markdown())
+
+
+def see_sides(fills, sides):
+    """Each generator through `inpaint` without detail, once for each side; other methods as they are, too.
+
+    Returns: (fills, clocks): dicts by row name; clocks get the seconds of every call.
+    """
+    seen, clocks = {}, {}
+
+    def add_timed(name, fill):
+        def run(image, mask):
+            started = time.perf_counter()
+            answer = fill(image, mask)
+            clocks[name].append(time.perf_counter() - started)
+            return answer
+
+        seen[name], clocks[name] = run, []
+
+    for name, fill in fills.items():
+        if not hasattr(fill, "predict_on_batch"):
+            add_timed(name, fill)
+            continue
+        for side in sides:
+            add_timed(f"{name}, {side} px", partial(inpaint, fill, detail=0, largest_side=side))
+    return seen, clocks
 
 
 def add_rows(result, folder, name):

@@ -18,14 +18,16 @@ import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up m
 import cv2
 import numpy as np
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
+from inpaint_utils.evaluation.evaluate import paired_difference
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.files import format_csv, write_atomically
+from inpaint_utils.inference.detail import add_detail
 from inpaint_utils.training.recipe import TEXTURE
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
-RUNS, STUDY = RESULTS / "runs", RESULTS / "runs" / "study"
+RUNS, STUDY, DOMAINS = RESULTS / "runs", RESULTS / "runs" / "study", RESULTS / "runs" / "domains"
 DOCS = ("RESULTS_ANALYSIS", "TRAINING_AT_SCALE", "TRAINING_STORY", "USE_IT")
 PAGES = ("README.md", "models/README.md", *(f"docs/{name}.md" for name in DOCS))
 ARMS = ("unbalanced", "balanced")
@@ -41,6 +43,10 @@ BANNER = (
 )
 
 
+# Before and after: every sample photo of these, and as many paintings as there are.
+GALLERY = (2, 9, 13, 18, 25, 32)
+
+
 def main():
     generator = load_generator()
     photos = [load_image(path, size=256) for path in sample_photos()]
@@ -49,6 +55,8 @@ def main():
         "examples": partial(draw_examples, generator, photos),
         "sample outputs": partial(draw_outputs, generator, photos),
         "failures": partial(draw_failures, generator, photos),
+        "gallery": partial(draw_gallery, generator, photos),
+        "other pictures": partial(draw_domains, generator),
         "difficulties": lambda: draw_difficulties(read_run(RUNS / "evaluation.json")["table"]),
         "training histories": draw_history,
         "study": draw_study,
@@ -115,6 +123,47 @@ def draw_failures(generator, photos):
         rows.append([photos[place] * mask, alone, detailed, photos[place]])
     figure = figures.draw_pictures(rows, ["hard box hole", "generator alone", "with detail", "photo"])
     figures.save_figure(figure, RESULTS / "failures.jpg", dpi=100)
+
+
+def draw_gallery(generator, photos):
+    """Before and after, as `inpaint` does it: sample photos, and paintings by the generator adapted to them."""
+    pairs = []
+    for number, place in enumerate(GALLERY):
+        mask = draw_hole(photos[place].shape, number)
+        pairs.append((photos[place] * mask, inpaint(generator, photos[place], mask)))
+    for picture, mask, answer in list_shown("paintings"):
+        pairs.append((picture * mask, add_detail(picture, answer, mask[..., 0] == 1)))
+    rows = [[*pairs[i], *pairs[i + 1]] for i in range(0, len(pairs) - 1, 2)]
+    figure = figures.draw_pictures(rows, ["before", "after"] * 2, width=2.6)
+    figures.save_figure(figure, RESULTS / "gallery.jpg", dpi=100)
+
+
+def draw_domains(generator):
+    """What the shipped generator and the adapted one put into the same holes, without detail."""
+    for name in ("paintings", "large"):
+        rows = [
+            [picture * mask, inpaint(generator, picture, mask, detail=0), answer, picture]
+            for picture, mask, answer in list_shown(name)
+        ]
+        if rows:
+            width = 2.2 * rows[0][0].shape[0] / 256
+            figure = figures.draw_pictures(rows, ["hole", "unadapted", "adapted", "picture"], width=width)
+            figures.save_figure(figure, RESULTS / f"{name}_adapted.jpg", dpi=100)
+
+
+def draw_hole(shape, number):
+    """The hole of a picture in the gallery."""
+    return create_mask(shape, difficulty="medium", kind=("brush", "box")[number % 2], seed=[17, number])
+
+
+def list_shown(name):
+    """The pictures of a domain that may be shown: lists of picture, mask and the adapted generator's answer."""
+    paths = sorted((DOMAINS / "pictures").glob(f"{name}_[0-9].jpg"))
+    shown = []
+    for number, path in enumerate(paths):
+        picture = load_image(path)
+        shown.append((picture, draw_hole(picture.shape, number), load_image(path.with_stem(f"{path.stem}_adapted"))))
+    return shown
 
 
 def draw_difficulties(table):
@@ -278,12 +327,76 @@ def tabulate_gains():
 
 def describe_difference(ours, other, digits, widen=1):
     """Mean of the differences picture by picture, with its 95 % bootstrap interval, `widen` times as wide."""
-    difference = np.array(ours) - np.array(other)
-    rng = np.random.default_rng(0)
-    means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(1000)]
-    mean = difference.mean()
-    low, high = mean + widen * (np.quantile(means, [0.025, 0.975]) - mean)
+    mean, low, high = paired_difference(ours, other)
+    low, high = (mean + widen * (end - mean) for end in (low, high))
     return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def tabulate_domains():
+    """Every method on pictures of another kind: hole PSNR and texture distance side by side."""
+    names = [name for name in ("city", "paintings") if (DOMAINS / f"{name}.json").is_file()]
+    tables = [tabulate(f"domains/{n}", show_both, f"{n}: dB · texture", cells=HEADLINE["cells"]) for n in names]
+    return "\n\n".join(tables) or "Not measured yet."
+
+
+def show_both(row):
+    return f"{row['hole_psnr']:.2f} · {row['texture_distance']:.3f}"
+
+
+def tabulate_domain_gains():
+    """Adapted minus unadapted, picture by picture with 95 % intervals, on each domain's own test pictures."""
+    return tabulate_changes("adapted − unadapted", [(name, name, "adapted") for name in ("city", "paintings")])
+
+
+def tabulate_forgotten():
+    """The adapted generators minus the shipped one, on landscapes."""
+    names = read_run(DOMAINS / "settings.json")["domains"]
+    rows = [(name, "forgotten", f"adapted to {name}") for name in names]
+    return tabulate_changes("adapted to", rows, levels=("medium",))
+
+
+def tabulate_changes(corner, rows, levels=("easy", "medium", "hard")):
+    """Differences from the unadapted generator: two lines for each of rows, which are (text, run, fill)."""
+    lines, head = [], []
+    for text, run, fill in rows:
+        path, by = DOMAINS / f"{run}_pictures.csv", {}
+        for row in read_rows(path) if path.is_file() else []:
+            if row["difficulty"] in levels and row["fill"] in (fill, "unadapted"):
+                by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
+        if not by or any(fill not in fills for fills in by.values()):
+            continue
+        head = [corner, *(f"{kind} {level}" for kind, level in by)]
+        for measure, unit, digits in (("hole_psnr", "dB", 2), ("texture_distance", "texture", 3)):
+            cells = []
+            for fills in by.values():
+                values = ([float(row[measure]) for row in fills[name]] for name in (fill, "unadapted"))
+                cells.append(describe_difference(*values, digits))
+            lines.append([f"{text}: {unit}", *cells])
+    return make_table(head, lines) if lines else "Not measured yet."
+
+
+def tabulate_scale():
+    """How much was trained for each of the domains' generators."""
+    lines = []
+    for name in read_run(DOMAINS / "settings.json")["domains"]:
+        run = read_run(DOMAINS / f"{name}_runs.json") if (DOMAINS / f"{name}_runs.json").is_file() else {"scale": {}}
+        for arm, scale in run["scale"].items():
+            size = run["settings"][arm]["image_size"]
+            cells = [scale["photos"], size, f"{scale['photos_shown']:,}", scale["minutes"]]
+            lines.append([f"{name}, {arm}", *cells])
+    head = ["training", "different pictures", "pixels", "pictures shown", "minutes"]
+    return make_table(head, lines) if lines else "Not measured yet."
+
+
+def tabulate_sizes():
+    """Photos of 1024 pixels, filled by a generator that sees 256, 512 or 1024 pixels at once."""
+    if not (DOMAINS / "large.json").is_file():
+        return "Not measured yet."
+    seconds = read_run(DOMAINS / "large_machine.json")["seconds_a_photo"]
+    head, line, *lines = tabulate("domains/large", show_both, "dB · texture").split("\n")
+    names = [fill for fill, _ in list_methods(read_run(DOMAINS / "large.json")["table"])]
+    lines = [f"{text} {seconds[name]:.1f} |" for name, text in zip(names, lines, strict=True)]
+    return "\n".join([f"{head} seconds a photo |", f"{line} --- |", *lines])
 
 
 def tabulate_discriminator():
@@ -541,6 +654,11 @@ TABLES = {
     "weights": describe_weights,
     "training_cost": describe_training_cost,
     "model_index": write_model_index,
+    "domains": tabulate_domains,
+    "domain_gains": tabulate_domain_gains,
+    "domain_scale": tabulate_scale,
+    "forgotten": tabulate_forgotten,
+    "sizes": tabulate_sizes,
 }
 
 

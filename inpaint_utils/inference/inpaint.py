@@ -158,7 +158,7 @@ def build_input(image, mask, edges=None):
     return np.concatenate([kept, edges], axis=-1)
 
 
-def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=0, seed=0):
+def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=0, seed=0, largest_side=None):
     """Fill the holes of a photo of any size; kept pixels come back bit for bit.
 
     `inpaint("photo.jpg", "mask.png")` is enough: the generator may be left out, and the one that ships is loaded once.
@@ -181,10 +181,12 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
             the generator alone.
         grow: int, pixels by which the holes are enlarged first: for a mask whose border shows what was to go.
         seed: int from 0 up, or a sequence of them; another one gives another choice of detail.
+        largest_side: int, pixels a side that the generator sees at once, where it takes any size; None for 512. Twice
+            what it was trained with is a good choice.
 
     Returns: float32 (H, W, 3), same size. Warns of a mask that removes nothing.
-    Raises: ValueError if mask or edges do not fit the image, nothing is kept, or detail, grow or seed are out of
-        their range.
+    Raises: ValueError if mask or edges do not fit the image, nothing is kept, or detail, grow, seed or
+        largest_side are out of their range.
     """
     if generator is not None and not callable(generator):  # the generator was left out
         pictures = [generator, *(given for given in (image, mask, edges) if given is not None)]
@@ -212,7 +214,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         )
         return image.copy()
     generator = _shipped_generator() if generator is None else generator
-    size = generator.input_shape[1] or LARGEST_SIDE
+    size = _choose_size(generator.input_shape[1], largest_side)
     seed = [int(number) for number in np.atleast_1d(seed)]
     if min(seed) < 0:
         raise ValueError(f"seed is {seed}, expected whole numbers from 0 up.")
@@ -235,6 +237,16 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         detailed += np.float32(1 - detail) * filled
         detailed[keep] = image[keep]
     return detailed
+
+
+def _choose_size(fixed, largest_side):
+    """Pixels a side that the generator sees at once; `fixed` is its own size, or None where it takes any."""
+    if largest_side is None:
+        return fixed or LARGEST_SIDE
+    if largest_side < SIZE_MULTIPLE or largest_side % SIZE_MULTIPLE or fixed not in (None, largest_side):
+        expected = fixed or f"a multiple of {SIZE_MULTIPLE}"
+        raise ValueError(f"largest_side is {largest_side}, expected {expected} for this generator, or None.")
+    return int(largest_side)
 
 
 def _read(picture, load):
