@@ -4,16 +4,13 @@
 
 The first stage is notebook 2. The others are notebook 3 on the best networks of the stage that `after` names, or of the
 one before. A stage with a `form` takes the weights, layer by layer, into a generator built with these arguments (the
-defaults for what is not named), with a new discriminator. A stage with a `discriminator` takes over that of a training
-of results/runs/full_scale/settings.json, which tools/train.py runs. Each stage writes results/runs/NAME_history.csv.
-The generator of the stage that "ships" names is shipped. A killed training goes on where it was.
+defaults for what is not named), with a new discriminator. Each stage writes results/runs/NAME_history.csv. The
+generator of the stage that "ships" names is shipped. A killed training goes on where it was.
 """
 
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
@@ -46,8 +43,6 @@ def main(arguments=None):
         stage = {**settings["common"], **stage}
         stage |= given if "vgg19_weights" in stage else {}
         before = trained.get(stage.pop("after", None), before)
-        if "discriminator" in stage:
-            stage["discriminator"] = train_at_full_scale(stage["discriminator"], photos, options)
         before = trained[name] = run_stage(name, stage, options.output.resolve() / name, photos, before)
         history = (before / "history.csv").read_text(encoding="utf-8")
         write_atomically(options.histories / f"{name}_history.csv", history)
@@ -57,7 +52,6 @@ def main(arguments=None):
 def run_stage(name, settings, folder, photos, before):
     """One stage, if it is not done; returns the folder of its best networks."""
     form, start = settings.pop("form", None), folder / "02_model_training"
-    judge = settings.pop("discriminator", None)
     trained = folder / "03_model_finetuning" if before else start
     done = folder / "done"
     if not done.is_file():
@@ -66,23 +60,10 @@ def run_stage(name, settings, folder, photos, before):
             (folder / photos.name).symlink_to(photos, target_is_directory=True)
         if before:
             hand_over(before, start, form, settings.get("seed", 1))
-        if judge:
-            shutil.copy(judge, start / "discriminator_best.keras")
         run_notebook("03" if before else "02", {"output_folder": folder, **settings}, folder / "notebooks")
         write_atomically(done, "")
     print(f"{name}: done", flush=True)
     return trained
-
-
-def train_at_full_scale(name, photos, options):
-    """A training by tools/train.py, if it is not done; returns the file of its best discriminator."""
-    folder = options.output.resolve().parent / "full_scale" / name
-    if not (folder / "generator_last.keras").is_file():
-        settings = ROOT / "results" / "runs" / "full_scale" / "settings.json"
-        command = [sys.executable, ROOT / "tools" / "train.py", "--photos", photos, "--output", folder]
-        command += ["--settings", settings, "--training", name, "--vgg19-weights", options.vgg19]
-        subprocess.run(command, check=True)
-    return folder / "discriminator_best.keras"
 
 
 def hand_over(before, start, form, seed):
