@@ -110,7 +110,7 @@ def test_photos_of_yours_are_checked_before_the_work(tmp_path):
         prepare_yours(tmp_path / "alike", tmp_path / "out", 128)
 
 
-def test_notebook_2_is_passed_over_where_the_shipped_generator_is_asked_for(tmp_path, capsys):
+def test_notebook_2_is_passed_over_where_the_shipped_one_is_asked_for(tmp_path, capsys):
     trained = tmp_path / "02_model_training"
     trained.mkdir()
     save_model(build_generator(None, 4), trained / "generator_best.keras")

@@ -291,12 +291,12 @@ def show_psnr_with_interval(row):
     return f"{row['hole_psnr']:.2f} ({row['hole_psnr_low']:.2f}–{row['hole_psnr_high']:.2f})"
 
 
-def tabulate_texture():
+def tabulate_texture(run="texture"):
     """Texture, sharpness, error and KID side by side: no one of them alone says whether a fill looks right."""
-    if not (RUNS / "texture.json").is_file():
+    if not (RUNS / f"{run}.json").is_file():
         return "Not measured yet."
     digits = {"texture_distance": 3, "sharpness": 2, "hole_psnr": 2, "kid": 1}
-    found = read_run(RUNS / "texture.json")["table"][0]
+    found = read_run(RUNS / f"{run}.json")["table"][0]
     digits = {measure: count for measure, count in digits.items() if measure in found}
 
     def make_cell(row):
@@ -304,7 +304,7 @@ def tabulate_texture():
         return " · ".join(values)
 
     names = {"hole_psnr": "hole PSNR, dB", "kid": "KID × 1000"}
-    return tabulate("texture", make_cell, " · ".join(names.get(m, m.replace("_", " ")) for m in digits))
+    return tabulate(run, make_cell, " · ".join(names.get(m, m.replace("_", " ")) for m in digits))
 
 
 def tabulate_gains():
@@ -643,6 +643,7 @@ TABLES = {
     "discriminator": tabulate_discriminator,
     "trainings": tabulate_trainings,
     "balance": tabulate_balance,
+    "candidates": partial(tabulate_texture, "full_scale/validation"),
     "gpu": tabulate_gpu,
     "gains": tabulate_gains,
     "accuracy": tabulate_accuracy,
