@@ -69,16 +69,17 @@ PIXELS = dict(
     matching_weight=0.0,
     judged_size=0,
 )
-# With it L1 keeps the kept pixels, cells the colours and the layout, and the style asks for texture.
+# With it L1 keeps the kept pixels, cells the colours and the layout, and the style asks for texture. With these weights
+# the discriminator has been shown to add to that: docs/TRAINING_STORY.md.
 TEXTURE = dict(
-    adversarial_weight=1.0,
+    adversarial_weight=3.0,
     l1_weight=5.0,
     hole_weight=0.25,
     colour_weight=2.0,
     cells_weight=30.0,
     perceptual_weight=1.0,
     style_weight=5.0,
-    matching_weight=3.0,
+    matching_weight=5.0,
     judged_size=128,
 )
 
