@@ -1,5 +1,6 @@
 """The page and its service, driven as a visitor does: a real browser, Gradio's client and curl."""
 
+import importlib.metadata
 import importlib.util
 import json
 import shutil
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +23,8 @@ from inpaint_utils.app import page as demo
 from inpaint_utils.data.photos import sample_photos
 from inpaint_utils.networks.models import build_generator
 
-needs_gradio = pytest.mark.skipif(
-    importlib.util.find_spec("gradio") is None, reason="Gradio not installed: pip install '.[demo]'"
-)
+has_gradio = importlib.util.find_spec("gradio") and int(importlib.metadata.version("gradio").split(".")[0]) >= 6
+needs_gradio = pytest.mark.skipif(not has_gradio, reason="Gradio 6 is not installed: pip install '.[demo]'")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(
@@ -427,3 +428,11 @@ def test_without_gradio_one_sentence_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert demo.main(["--port", "1"]) == 1
     assert "run pip install '.[demo]'" in capsys.readouterr().err
+
+
+def test_a_gradio_too_old_is_named_with_the_version_that_fits(monkeypatch, capsys):
+    """Kaggle has Gradio 5.50."""
+    monkeypatch.setitem(sys.modules, "gradio", types.SimpleNamespace(__version__="5.50.0"))
+    assert demo.main([]) == 1
+    told = capsys.readouterr().err
+    assert told == "gradio 5.50.0 is installed, expected 6 or newer: run pip install '.[demo]' in a clone of the project.\n"

@@ -187,7 +187,7 @@ def main(arguments=None):
         from ..inference.export import import_extra
         from ..inference.inpaint import load_generator
 
-        gr = import_extra("gradio", "demo")
+        gr = import_extra("gradio", "demo", oldest=6)
         pictures.MAX_MEGAPIXELS = LARGEST_PHOTO
         Image.MAX_IMAGE_PIXELS = LARGEST_PHOTO * 500_000  # for what Gradio itself opens; Pillow refuses twice that
         generator = load_generator(options.generator)

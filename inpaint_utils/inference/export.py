@@ -141,12 +141,17 @@ def _open_litert(path):
     return ExportedGenerator(run, tuple(source["shape"].tolist()), tuple(target["shape"].tolist()))
 
 
-def import_extra(module, extra="fast"):
-    """Import what an optional extra of the project brings, or say in one sentence how to get it."""
+def import_extra(module, extra="fast", oldest=0):
+    """Import what an optional extra of the project brings, or say in one sentence how to get it.
+
+    oldest: the first number of the oldest version that fits.
+    """
+    name, advice = module.split(".")[0].replace("_", "-"), f"run pip install '.[{extra}]' in a clone of the project."
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
     except ImportError as error:
-        name = module.split(".")[0].replace("_", "-")
-        raise ImportError(
-            f"{name} is not installed: run pip install '.[{extra}]' in a clone of the project."
-        ) from error
+        raise ImportError(f"{name} is not installed: {advice}") from error
+    version = getattr(found, "__version__", "")
+    if version and int(version.split(".")[0]) < oldest:
+        raise ImportError(f"{name} {version} is installed, expected {oldest} or newer: {advice}")
+    return found
