@@ -15,6 +15,7 @@ import numpy as np
 SMALLEST_PATCH, LARGEST_PATCH = 4, 96  # pixels a side
 MOST_CANDIDATES = 3000  # patches to choose from, a random sample of the kept ones
 PATCH_SHARE = 0.25  # of the hole's thickness, a patch's side
+COMPARED_SIDE = 32  # pixels a side of a patch that are compared
 FINALISTS = 12  # and of these also the patches a pixel to the side
 SHORT_LIST = 32  # of them are compared with what lies beside the patch already
 SPLIT_SHARE = 0.3  # of a patch's side, the sigma in pixels of the blur that leaves what the generator decides
@@ -53,12 +54,13 @@ def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
     while size >= SMALLEST_PATCH and not done.all():
         _quilt(coarse, residual, keep, source, sewn, done, size, rng)
         size //= 2
-    filled = np.clip(coarse + sewn, 0, 1)
+    filled = np.clip(np.add(coarse, sewn, out=coarse), 0, 1, out=coarse)
     if lines is not None and (lines & hole).any():
         around = cv2.dilate((lines & hole).view(np.uint8), np.ones((5, 5), np.uint8), iterations=max(1, round(scale)))
         share = _blur(around.astype(np.float32), LINE_SIGMA * scale)[..., np.newaxis]
         filled += np.minimum(2 * share, 1) * (both - filled)
-    return np.where((hole & done)[..., np.newaxis], filled, both)
+    np.copyto(both, filled, where=(hole & done)[..., np.newaxis])
+    return both
 
 
 def _choose_patch_size(hole):
@@ -97,7 +99,10 @@ def _quilt(coarse, residual, keep, source, sewn, done, size, rng):
     costs = _compare(coarse, residual, keep, source, (to_y, to_x), (from_y, from_x), size)
     used = np.zeros(len(from_y), np.float32)
     short = min(SHORT_LIST, len(from_y))
-    patches = np.lib.stride_tricks.sliding_window_view(residual, (size, size), axis=(0, 1))
+    planes = np.ascontiguousarray(np.moveaxis(residual, -1, 0))
+    patches = np.lib.stride_tricks.sliding_window_view(planes, (size, size), axis=(1, 2))
+    step = size // COMPARED_SIDE or 1
+    patches = patches[..., ::step, ::step]
     for cost, y, x in zip(costs, to_y, to_x, strict=True):
         here = (slice(y, y + size), slice(x, x + size))
         known = done[here]
@@ -133,9 +138,15 @@ def _quilt(coarse, residual, keep, source, sewn, done, size, rng):
 
 
 def _measure_gaps(patches, y, x, old, weights):
-    """Weighted squared differences between the patches at (y, x) and what lies there, (3, size, size): float32 (n,)."""
-    gaps = patches[y, x] - old
-    return np.square(gaps).sum(axis=1).reshape(len(gaps), -1) @ weights.ravel()
+    """Weighted squared differences between the patches at (y, x) and what lies there, (3, size, size): float32 (n,).
+
+    Of a large patch every second or third pixel a side is compared, and counts for those beside it.
+    """
+    step = old.shape[-1] // COMPARED_SIDE or 1
+    gaps = patches[:, y, x]
+    gaps -= old[:, np.newaxis, ::step, ::step]
+    gaps *= gaps
+    return gaps.sum(axis=0).reshape(len(y), -1) @ (step**2 * weights[::step, ::step].ravel())
 
 
 _STEPS = tuple(part.ravel() for part in np.meshgrid([0, -1, 1], [0, -1, 1], indexing="ij"))
@@ -184,7 +195,8 @@ def _compare(coarse, residual, keep, source, to, candidates, size):
 
     # Square roots: a little life counts for much in a flat sky, and one lively thing does not outweigh it.
     cell = max(1, size // 4)
-    lively, known = np.sqrt(_blur(np.abs(residual).sum(axis=-1) * source, 1.5)), source.astype(np.float32)
+    lively = sum(np.abs(plane) for plane in np.moveaxis(residual, -1, 0))  # a plane at a time, for the sake of memory
+    lively, known = np.sqrt(_blur(lively * source, 1.5)), source.astype(np.float32)
     around = sum(_blur(lively * known, size * reach) for reach in (0.5, 1.5))
     around /= np.maximum(sum(_blur(known, size * reach) for reach in (0.5, 1.5)), 1e-6)
     ours, theirs = (sample(part, corners, cell) for part, corners in ((around, to), (lively, candidates)))
@@ -203,27 +215,38 @@ def _cut_seam(gap, known, sewn):
     kept pixel. From each side with sewn pixels, if most of it is known, a seam of least difference (Efros and Freeman
     2001) is cut through the half of the patch next to it.
     """
-    size, half = len(gap), len(gap) // 2
-    take = np.ones((size, size), bool)
-    for turn in range(4):
-        if np.rot90(sewn, turn)[:, :half].any() and np.rot90(known, turn)[:, 0].mean() > 0.5:
-            seam = _find_seam(np.rot90(gap, turn)[:, :half])
-            inside = np.ones((size, size), bool)
-            inside[:, :half] = np.arange(half) >= seam[:, np.newaxis]
-            take &= np.rot90(inside, -turn)
+    take = np.ones(gap.shape, bool)
+    turned = [tuple(_turn(part, side) for part in (gap, known, sewn, take)) for side in range(4)]
+    sides = [parts for parts in turned if parts[2].any() and 2 * np.count_nonzero(parts[1][:, 0]) > len(gap)]
+    if sides:
+        seams = _find_seams(np.stack([gap for gap, *_ in sides]))
+        for (*_, part), seam in zip(sides, seams, strict=True):
+            part &= np.arange(part.shape[1]) >= seam[:, np.newaxis]
     take = (take | ~known).astype(np.float32)
     share = cv2.GaussianBlur(take, (0, 0), SEAM_SIGMA, borderType=cv2.BORDER_REPLICATE)
     return np.where(known, share, 1)
 
 
-def _find_seam(gap):
-    """The column at which the cheapest way from the first to the last row crosses each row, by dynamic programming."""
-    total = np.pad(gap, ((0, 0), (1, 1)), constant_values=np.inf)
+def _turn(patch, side):
+    """A view of a patch's left, top, right or bottom half, its outer side turned to the left, as np.rot90 turns it."""
+    turned = (patch, patch.T[::-1], patch[::-1, ::-1], patch.T[:, ::-1])[side]
+    return turned[:, : len(patch) // 2]
+
+
+def _find_seams(gaps):
+    """The column at which the cheapest way from the first to the last row crosses each row, by dynamic programming.
+
+    gaps: (seams, rows, columns). Returns: int (seams, rows).
+    """
+    count, rows, columns = gaps.shape
+    total = np.full((rows, count, columns + 2), np.inf, gaps.dtype)
+    total[..., 1:-1] = np.moveaxis(gaps, 1, 0)
     for above, row in zip(total[:-1], total[1:], strict=True):
-        row[1:-1] += np.minimum(np.minimum(above[:-2], above[1:-1]), above[2:])
-    seam = np.empty(len(gap), np.int64)
-    seam[-1] = total[-1].argmin()
-    for row in range(len(gap) - 2, -1, -1):
-        start = seam[row + 1] - 1
-        seam[row] = start + total[row, start : start + 3].argmin()
-    return seam - 1
+        row[:, 1:-1] += np.minimum(np.minimum(above[:, :-2], above[:, 1:-1]), above[:, 2:])
+    # The step to the column before, the same or the next, from each column of the row below.
+    steps = np.stack([total[:-1, :, :-2], total[:-1, :, 1:-1], total[:-1, :, 2:]]).argmin(axis=0) - 1
+    seams, every = np.empty((rows, count), np.int64), np.arange(count)
+    seams[-1] = total[-1, :, 1:-1].argmin(axis=-1)
+    for row in range(rows - 2, -1, -1):
+        seams[row] = seams[row + 1] + steps[row, every, seams[row + 1]]
+    return seams.T

@@ -30,6 +30,7 @@ BEYOND = 0.01  # of the value range: how far an answer may miss [0, 1], as one o
 
 
 PACKED_SIDE = 256  # pixels a side of a picture in which small holes are packed
+FINE = 8  # pixels across; a thinner hole in a large photo has no room for fog, and keeps the generator's answer
 MANY_WINDOWS = 4  # from here on a photo may show its progress; a notebook keeps every bar that it was ever shown
 LONG_WAIT = 3  # seconds that a photo may take before its progress is shown
 GENERATOR_FILE = "inpainting_generator_best.keras"
@@ -168,7 +169,8 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
     into small tiles, many of which are packed into one picture for the generator (see `plan_tiles`). Every other hole
     is filled in a window with context around it (see `plan_windows`), at the photo's own resolution where the window
     has up to 512 pixels; the answer of a larger window comes back enlarged. The detail is always taken from the photo
-    at its own resolution (see `add_detail`).
+    at its own resolution (see `add_detail`). Tiles thinner than 8 pixels get none: the generator's answer is nearer to
+    the photo there.
 
     Args:
         generator: from `load_generator` or `build_generator`; None, or nothing before the image, for the one that
@@ -266,7 +268,7 @@ def _shipped_generator():
 
 
 def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, bar):
-    """Fill the thin holes from packed pictures; changes `filled` and returns a copy with detail, None without any."""
+    """Fill the thin holes from packed pictures; changes `filled`, and returns it with detail, None without any."""
     thin = rest & ~keep
     detailed = filled.copy() if detail and pictures else None
     outputs = [filled] if detailed is None else [filled, detailed]
@@ -275,10 +277,12 @@ def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, ba
         for output in outputs:
             output[thin] = 0
         for tiles in pictures:
-            packed = _pack_tiles(image, keep, edges, tiles)
-            answers = [_run(generator, *packed)]
+            packed, known, between, sketch = _pack_tiles(image, keep, edges, tiles)
+            answers = [_run(generator, packed, known, sketch)]
             if detailed is not None:
-                answers.append(add_detail(packed[0], answers[0], packed[1], lines=_find_lines(packed[2]), seed=seed))
+                fine = _find_fine(~known)
+                packed = np.where(fine[..., np.newaxis], answers[0], packed)
+                answers.append(add_detail(packed, answers[0], known | fine, ~between, _find_lines(sketch), seed=seed))
             for tile in tiles:
                 here, there = _place_tile(tile, keep.shape)
                 weight = weigh_tile(*(part.stop - part.start for part in here)) * thin[there]
@@ -288,7 +292,16 @@ def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, ba
             bar.update()
         for output in outputs:
             output[thin] /= weights[thin][:, np.newaxis]
-    return filled.copy() if detail and detailed is None else detailed
+    if detail and detailed is None:  # with all of it nobody asks for the generator's answer again
+        detailed = filled if detail == 1 else filled.copy()
+    return detailed
+
+
+def _find_fine(hole):
+    """Where a hole is too thin for a disc of FINE pixels, bool (H, W)."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (FINE, FINE))
+    wide = cv2.morphologyEx(hole.view(np.uint8), cv2.MORPH_OPEN, disc)
+    return hole & (cv2.dilate(wide, disc) == 0)
 
 
 def _find_lines(edges):
@@ -306,7 +319,7 @@ def _place_tile(tile, shape):
 
 
 def _pack_tiles(image, keep, edges, tiles):
-    """The packed picture of some tiles: image (S, S, 3), keep (S, S), edges (S, S, 1) or None.
+    """The packed picture of some tiles: image (S, S, 3), keep (S, S), between (S, S), edges (S, S, 1) or None.
 
     Between the tiles there is their mean colour, as something kept.
     """
@@ -322,7 +335,7 @@ def _pack_tiles(image, keep, edges, tiles):
         if sketch is not None:
             sketch[here] = cut_out(edges, window)
     packed[free] = packed[known].mean(axis=0)
-    return packed, known | free, sketch
+    return packed, known | free, free, sketch
 
 
 def _fill_windows(generator, filled, detailed, known, source, edges, windows, size, seed, bar):

@@ -15,7 +15,7 @@ import numpy as np
 CELL = 32  # pixels; holes are grouped on a grid this coarse, so that a million specks cost no more than one hole
 LARGEST_SHRINK = 2  # a thin hole whose window would have to shrink more than this is filled piece by piece
 THIN = 16  # pixels across; a hole thinner than this is filled in tiles
-TILE_MARGIN = 8  # pixels of context around a tile's piece, and 1 more for each pixel that its hole is thick
+TILE_MARGIN = 8  # pixels of context around a tile's piece, and 1 more for each pixel that the hole is thick there
 TILE_PIECES = (40, 104, 232)  # pixels a side that a hole may be cut into: the one with the fewest pixels to look at
 
 
@@ -47,11 +47,11 @@ def plan_tiles(keep, size):
     for box, own in _group_holes(hole, TILE_MARGIN):
         inside = _slices(box)
         part = hole[inside] & own
-        thickness = 2 * float(depth[inside][part].max())
-        if thickness >= THIN:
+        thickness = 2 * depth[inside] * part
+        if thickness.max() >= THIN:
             continue
-        margin = TILE_MARGIN + math.ceil(thickness)
-        plans = [_cut_evenly(box, part, length, margin) for length in TILE_PIECES if length + 2 * margin <= size]
+        largest = size - 2 * (TILE_MARGIN + math.ceil(thickness.max()))
+        plans = [_cut_evenly(box, thickness, length) for length in TILE_PIECES if length <= largest]
         plan = min(plans, key=lambda plan: sum(_area(window) for window in plan), default=[])
         if plan and all(keep[_slices(_clip(window, keep.shape))].any() for window in plan):
             tiles += plan
@@ -78,16 +78,20 @@ def _mirror(places, length):
     return np.minimum(places, 2 * length - 1 - places)
 
 
-def _cut_evenly(box, part, length, margin):
-    """Windows, ((top, bottom), (left, right)), around the pieces of a hole, `length` pixels a side at most."""
-    starts = [np.arange(0, size, length) for size in part.shape]
-    counts = np.add.reduceat(np.add.reduceat(part.astype(np.int32), starts[0], axis=0), starts[1], axis=1)
+def _cut_evenly(box, thickness, length):
+    """Windows, ((top, bottom), (left, right)), around the pieces of a hole, `length` pixels a side at most.
+
+    thickness: of the hole in the box, (H, W), 0 beside it.
+    """
+    starts = [np.arange(0, size, length) for size in thickness.shape]
+    largest = np.maximum.reduceat(np.maximum.reduceat(thickness, starts[0], axis=0), starts[1], axis=1)
     windows = []
-    for row, column in zip(*np.nonzero(counts), strict=True):
+    for row, column in zip(*np.nonzero(largest), strict=True):
         top, left = row * length, column * length
-        piece = part[top : top + length, left : left + length]
+        piece = thickness[top : top + length, left : left + length]
         rows, columns = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
         first = (box[0][0] + top, box[1][0] + left)
+        margin = TILE_MARGIN + math.ceil(largest[row, column])
         windows.append(
             tuple(
                 (int(start + hidden[0]) - margin, int(start + hidden[-1]) + 1 + margin)
