@@ -435,4 +435,7 @@ def test_a_gradio_too_old_is_named_with_the_version_that_fits(monkeypatch, capsy
     monkeypatch.setitem(sys.modules, "gradio", types.SimpleNamespace(__version__="5.50.0"))
     assert demo.main([]) == 1
     told = capsys.readouterr().err
-    assert told == "gradio 5.50.0 is installed, expected 6 or newer: run pip install '.[demo]' in a clone of the project.\n"
+    assert (
+        told
+        == "gradio 5.50.0 is installed, expected 6 or newer: run pip install '.[demo]' in a clone of the project.\n"
+    )

@@ -31,9 +31,13 @@ needs_tensorflow = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def generator():
-    """Untrained, but with weights large enough that the network, not only its smooth fill, makes the answer."""
-    generator = build_generator(None, 4)
+    """Untrained, but with weights large enough that the network, not only its smooth fill, makes the answer, and noise."""
+    generator, rng = build_generator(None, 4), np.random.default_rng(0)
     generator.set_weights([5 * weight if weight.ndim == 4 else weight for weight in generator.get_weights()])
+    weighed = [layer for layer in generator.layers if "_noise_" in layer.name]
+    assert weighed
+    for layer in weighed:
+        layer.set_weights([rng.normal(0, 0.2, weight.shape) for weight in layer.get_weights()])
     return generator
 
 

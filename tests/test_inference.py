@@ -294,6 +294,21 @@ def test_a_long_line_shows_no_joints_between_its_tiles(shipped):
     assert np.abs(np.diff(filled, axis=0)).max() < 0.02
 
 
+@pytest.mark.parametrize(("thickness", "changed"), [(3, False), (7, False), (12, True)])
+def test_detail_leaves_thin_lines_of_a_large_photo_to_the_generator(thickness, changed):
+    image, mask = draw_photo(600, 700), draw_mask(600, 700, (300, 100, thickness, 400))
+    alone, detailed = (inpaint(GENERATORS[None], image, mask, detail=share) for share in (0, 1))
+    assert np.array_equal(alone, detailed) != changed
+
+
+def test_detail_copies_nothing_from_between_packed_tiles():
+    """Every second row of ten is hidden: nothing but the gray between the tiles has room for a patch."""
+    image, rows = draw_photo(600, 700), [(row, 0, 10, 700) for row in range(0, 600, 13)]
+    mask = draw_mask(600, 700, *rows)
+    alone, detailed = (inpaint(GENERATORS[None], image, mask, detail=share) for share in (0, 1))
+    assert np.array_equal(alone, detailed)
+
+
 def test_growing_the_hole_by_pixels_removes_that_much_more():
     image, mask = np.full((200, 200, 3), 0.5, np.float32), draw_mask(200, 200, (80, 90, 20, 30))
     changed = fill(Recorder(), image, mask, grow=4)[..., 0] != 0.5

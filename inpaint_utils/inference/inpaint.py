@@ -277,12 +277,14 @@ def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, ba
         for output in outputs:
             output[thin] = 0
         for tiles in pictures:
-            packed, known, between, sketch = _pack_tiles(image, keep, edges, tiles)
+            packed, known, source, sketch = _pack_tiles(image, keep, edges, tiles)
             answers = [_run(generator, packed, known, sketch)]
             if detailed is not None:
                 fine = _find_fine(~known)
                 packed = np.where(fine[..., np.newaxis], answers[0], packed)
-                answers.append(add_detail(packed, answers[0], known | fine, ~between, _find_lines(sketch), seed=seed))
+                answers.append(
+                    add_detail(packed, answers[0], known | fine, source & known, _find_lines(sketch), seed=seed)
+                )
             for tile in tiles:
                 here, there = _place_tile(tile, keep.shape)
                 weight = weigh_tile(*(part.stop - part.start for part in here)) * thin[there]
@@ -319,23 +321,25 @@ def _place_tile(tile, shape):
 
 
 def _pack_tiles(image, keep, edges, tiles):
-    """The packed picture of some tiles: image (S, S, 3), keep (S, S), between (S, S), edges (S, S, 1) or None.
+    """The packed picture of some tiles: image (S, S, 3), keep (S, S), source (S, S), edges (S, S, 1) or None.
 
-    Between the tiles there is their mean colour, as something kept.
+    Between the tiles there is their mean colour, as something kept. The source of detail lies within the tiles, less a
+    row and a column of each, so that no patch reaches into the next tile.
     """
     side = max(max(c + w.stop - w.start for c, w in zip(tile.corner, tile.window, strict=True)) for tile in tiles)
     side += -side % SIZE_MULTIPLE
     packed, known = np.zeros((side, side, 3), np.float32), np.zeros((side, side), bool)
     sketch = None if edges is None else np.full((side, side, 1), 0.5, np.float32)
-    free = np.ones((side, side), bool)
+    free, source = np.ones((side, side), bool), np.zeros((side, side), bool)
     for window, (top, left) in tiles:
         height, width = (part.stop - part.start for part in window)
         here = (slice(top, top + height), slice(left, left + width))
         packed[here], known[here], free[here] = cut_out(image, window), cut_out(keep, window), False
+        source[top + 1 : top + height, left + 1 : left + width] = True
         if sketch is not None:
             sketch[here] = cut_out(edges, window)
     packed[free] = packed[known].mean(axis=0)
-    return packed, known | free, free, sketch
+    return packed, known | free, source, sketch
 
 
 def _fill_windows(generator, filled, detailed, known, source, edges, windows, size, seed, bar):

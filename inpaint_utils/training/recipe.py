@@ -85,7 +85,7 @@ TEXTURE = dict(
 
 # To fit a trained generator to other pictures in minutes. A new discriminator would learn too late, and more L1 in the
 # hole keeps the PSNR while the style loss brings the pictures' own texture.
-ADAPTING = {**TEXTURE, "adversarial_weight": 0.0, "matching_weight": 0.0, "l1_weight": 30.0, "hole_weight": 2.0}
+ADAPTING = {**TEXTURE, "adversarial_weight": 0.0, "matching_weight": 0.0, "l1_weight": 12.0, "hole_weight": 1.0}
 
 
 def choose_weights(perceptual, adapting=False, **given):
