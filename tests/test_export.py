@@ -31,7 +31,7 @@ needs_tensorflow = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def generator():
-    """Untrained, but with weights so large that the network and its noise, not the smooth fill alone, make the answer."""
+    """Untrained, with weights so large that the network and its noise, not only its smooth fill, make the answer."""
     generator, rng = build_generator(None, 4), np.random.default_rng(0)
     generator.set_weights([5 * weight if weight.ndim == 4 else weight for weight in generator.get_weights()])
     weighed = [layer for layer in generator.layers if "_noise_" in layer.name]
