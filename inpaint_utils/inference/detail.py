@@ -219,7 +219,7 @@ def _cut_seam(gap, known, sewn):
     turned = [tuple(_turn(part, side) for part in (gap, known, sewn, take)) for side in range(4)]
     sides = [parts for parts in turned if parts[2].any() and 2 * np.count_nonzero(parts[1][:, 0]) > len(gap)]
     if sides:
-        seams = _find_seams(np.stack([gap for gap, *_ in sides]))
+        seams = find_seams(np.stack([gap for gap, *_ in sides]))
         for (*_, part), seam in zip(sides, seams, strict=True):
             part &= np.arange(part.shape[1]) >= seam[:, np.newaxis]
     take = (take | ~known).astype(np.float32)
@@ -233,7 +233,7 @@ def _turn(patch, side):
     return turned[:, : len(patch) // 2]
 
 
-def _find_seams(gaps):
+def find_seams(gaps):
     """The column at which the cheapest way from the first to the last row crosses each row, by dynamic programming.
 
     gaps: (seams, rows, columns). Returns: int (seams, rows).
