@@ -308,7 +308,7 @@ def test_without_a_viewer_there_is_one_printed_line_an_epoch(tmp_path, capfd):
     out, err = capfd.readouterr()
     lines = out.splitlines()
     assert [line[:11] for line in lines] == ["epoch   1/2", "epoch   2/2"] and "|" not in err
-    for words in ("generator ", "discriminator ", "trained on 100% of steps", "validation distance "):
+    for words in ("generator ", "discriminator ", " on 100% of steps", "validation distance "):
         assert words in lines[0]
 
 
@@ -317,10 +317,16 @@ ROW = {"epoch": 3, "generator_loss": 9.5, "discriminator_loss": 0.7, "duty": 0.5
 
 def test_a_line_leaves_out_what_is_switched_off():
     gan = SimpleNamespace(discriminator=object())
-    assert "discriminator 0.700  trained on  50% of steps" in describe_epoch(ROW, 20, gan)
+    assert "discriminator 0.700 on  50% of steps" in describe_epoch(ROW, 20, gan)
     line = describe_epoch(ROW, 20, SimpleNamespace(discriminator=None))
-    assert line == "epoch   3/20  generator  9.500  validation distance 0.0500     2 s"
+    assert line == "epoch   3/20  generator  9.500  validation distance 0.05000    2 s"
     assert "validation hole L1 0.1000" in describe_epoch({**ROW, "val_hole_l1": 0.1}, 20, gan, "val_hole_l1")
+
+
+def test_a_line_of_a_long_training_fits_into_jupyterlab():
+    """104 characters are what its output has room for in a window of 1280 pixels, beside the list of files."""
+    row = {**ROW, "epoch": 100, "generator_loss": 43.5989, "duty": 1.0, "val_distance": 43.5989, "seconds": 100}
+    assert len(describe_epoch(row, 100, SimpleNamespace(discriminator=object()))) <= 104
 
 
 def test_in_a_notebook_bar_and_lines_are_one_text_that_is_replaced(tmp_path, monkeypatch):

@@ -100,7 +100,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         settings = dict(
             total=steps and steps * self.params["epochs"],
             initial=steps * epoch if steps else 0,
-            bar_format="{desc} |{bar:16}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}",
+            bar_format="{desc} |{bar:10}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}",
             mininterval=0.5,
         )
         self.drawn = 0.0
@@ -152,8 +152,8 @@ def describe_epoch(row, epochs, gan=None, monitor=BEST_BY):
     parts = [f"epoch {row['epoch']:>3}/{epochs}", *_describe_losses(gan, row)]
     if monitor in row:
         name = monitor.replace("val_", "validation ").replace("_", " ").replace("l1", "L1")
-        parts.append(f"{name} {row[monitor]:.4f}")
-    return "  ".join([*parts, f"{row['seconds']:4.0f} s"])
+        parts.append(f"{name} {row[monitor]:#.4g}")
+    return "  ".join([*parts, f"{row['seconds']:3.0f} s"])
 
 
 def _describe_losses(gan, measures):
@@ -162,9 +162,8 @@ def _describe_losses(gan, measures):
     if getattr(gan, "discriminator", True) is None:
         return parts
     if "discriminator_loss" in measures:
-        parts.append(f"discriminator {float(measures['discriminator_loss']):.3f}")
-    if "duty" in measures:
-        parts.append(f"trained on {float(measures['duty']):4.0%} of steps")
+        duty = f" on {float(measures['duty']):4.0%} of steps" if "duty" in measures else ""
+        parts.append(f"discriminator {float(measures['discriminator_loss']):.3f}{duty}")
     return parts
 
 
