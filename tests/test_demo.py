@@ -296,7 +296,7 @@ def test_a_port_in_use_is_named_with_the_option_that_changes_it(service, here):
 @needs_gradio
 def test_both_buttons_share_one_limit(tmp_path):
     page = demo.build_page(build_generator(None, 4), tmp_path)
-    assert [page.fns[i].concurrency_id for i in page.fns if page.fns[i].name in ("answered",)] == ["generator"] * 2
+    assert [page.fns[i].concurrency_id for i in page.fns].count("generator") == 2
 
 
 @needs_gradio
@@ -361,9 +361,13 @@ def test_in_a_browser_a_painted_hole_is_filled_and_the_rest_identical(service, t
             pictures.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
         others = {image.get_attribute("src") for image in find("#others button img")}
         driver.save_screenshot(str(tmp_path / "page.png"))
+        find("#again")[0].click()  # the answer becomes the photo, and nothing is painted on it
+        time.sleep(3)
+        find("#fill")[0].click()
+        wait.until(lambda _: "Nothing is painted over yet" in driver.find_element(By.TAG_NAME, "body").text)
     finally:
         driver.quit()
-    photo = cv2.imread(str(sample_photos()[0]))
+    photo = cv2.imread(str(next(path for path in sample_photos() if path.stem in demo.SAMPLES)))
     rows, columns = np.nonzero((pictures[0] != photo).any(axis=-1))
     height, width = photo.shape[:2]
     # The stroke goes from the middle down and to the right, and its brush is a few dozen pixels thick.
@@ -376,6 +380,35 @@ def test_in_a_browser_a_painted_hole_is_filled_and_the_rest_identical(service, t
     changed = (pictures[1] != photo).any(axis=-1)
     outside = ~cv2.dilate((pictures[0] != photo).any(axis=-1).astype(np.uint8), np.ones((9, 9))).astype(bool)
     assert not changed[outside].any(), "Telea and the generator were given different holes"
+
+
+@needs_gradio
+@needs_browser
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_buttons_are_in_sight_of_the_photo(service, width, height):
+    from selenium import webdriver
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    metrics = {"width": width, "height": height, "pixelRatio": 1.0}
+    options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        driver.get(service[0])
+        find = lambda selector: driver.find_element(By.CSS_SELECTOR, selector).rect  # noqa: E731
+        WebDriverWait(driver, 120).until(lambda _: driver.find_elements(By.CSS_SELECTOR, "button.gallery-item"))
+        time.sleep(2)
+        editor, fill, filled = find("#editor"), find("#fill"), find("#filled")
+        assert fill["y"] + fill["height"] < height, "before anything is scrolled"
+        assert fill["y"] - editor["y"] - editor["height"] < 40, "right below the photo"
+        assert filled["y"] < height or filled["y"] - fill["y"] < 80, "the answer beside it, or right below the button"
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        driver.quit()
 
 
 def draw_painting(pink=None, blue=None, size=(40, 60)):

@@ -27,12 +27,21 @@ LARGEST_UPLOAD = "30mb"
 LARGEST_PHOTO = 25  # megapixels
 LONGEST_QUEUE = 64  # requests; what waits are names of files
 KEEP_ANSWERS = 3600  # seconds
-SAMPLES = 8
+SAMPLES = (  # each has something that may go: a rock, a fir, stones, a palm leaf, a pier, a cloud, a flare
+    *("meadow_rock_01", "mountain_ridge_01", "cliffs_meadow_01", "palm_sky_01"),
+    *("fir_autumn_01", "lagoon_pier_01", "mountain_clouds_01", "sunset_hills_01"),
+)
 GUIDE = """# Remove something from a landscape
-1. Upload a photo or pick a sample.
-2. Paint over what shall go in pink.
-3. If you like, change to the blue brush and sketch edges that the filling shall have; they count as painted over.
-4. Press **Fill**. If some of the object is left at the border, enlarge what is painted."""
+Upload a photo or pick a sample, paint over what shall go in pink, and press **Fill**. With the blue brush you may
+sketch edges that the filling shall have; they count as painted over. If some of the object is left at its border,
+enlarge what is painted."""
+HEIGHT = 440  # pixels of the editor and of the answer beside it: with both buttons they fit into a window of 1280×900
+# On a phone: one row of samples, and an editor that leaves the button below it in sight.
+CSS = """
+#samples .gallery {flex-wrap: nowrap; overflow-x: auto}
+#samples .gallery-item {flex: none}
+@media (max-width: 640px) {#editor, #filled {height: 320px !important}}
+"""
 
 
 def build_page(generator, folder):
@@ -70,7 +79,14 @@ def build_page(generator, folder):
         if not alpha.all():
             answers = [np.dstack([answer, alpha]) for answer in answers]
         *filled, telea = answers
-        return filled[0], before_and_after, filled[1:], telea, np.uint8(255) * mask[..., 0].astype(np.uint8)
+        others = gr.Gallery(filled[1:], visible=count > 1)
+        return filled[0], before_and_after, others, telea, np.uint8(255) * mask[..., 0].astype(np.uint8)
+
+    @answer
+    def use_answer(filled):
+        if filled is None:
+            raise ValueError("There is no answer yet: press Fill first.")
+        return {"background": filled, "layers": [], "composite": filled}
 
     @answer
     def fill_upload(photo, mask, edges):
@@ -97,6 +113,7 @@ def build_page(generator, folder):
     with gr.Blocks(title="Landscape inpainting", delete_cache=(KEEP_ANSWERS, KEEP_ANSWERS)) as page:
         with gr.Tab("Paint"):
             gr.Markdown(GUIDE)
+            look = {"format": "png", "buttons": ["download", "fullscreen"]}
             editor = gr.ImageEditor(
                 label="Photo",
                 type="numpy",
@@ -106,23 +123,29 @@ def build_page(generator, folder):
                 transforms=(),
                 layers=False,
                 brush=gr.Brush(colors=[REMOVE, EDGE], default_color=REMOVE, color_mode="fixed"),
+                placeholder="Upload a photo\nor pick a sample",
+                height=HEIGHT,
                 elem_id="editor",
+                render=False,
             )
-            samples = [[str(path)] for path in sample_photos()]
-            gr.Examples(
-                samples[:: max(1, len(samples) // SAMPLES)], editor, label="Sample photos", cache_examples=False
-            )
+            chosen = [[str(path)] for path in sample_photos() if path.stem in SAMPLES]
+            gr.Examples(chosen, editor, label="Sample photos", cache_examples=False, elem_id="samples")
+            with gr.Row():
+                with gr.Column():
+                    editor.render()
+                    fill = gr.Button("Fill", variant="primary", elem_id="fill")
+                with gr.Column():
+                    filled = gr.Image(
+                        label="Filled", elem_id="filled", interactive=False, image_mode="RGBA", height=HEIGHT, **look
+                    )
+                    again = gr.Button("Go on with this answer as the photo", elem_id="again")
             with gr.Row():
                 detail = gr.Slider(0, 1, 1, step=0.1, label="Detail from the photo (0: the generator alone)")
                 grow = gr.Slider(0, 32, 0, step=1, label="Enlarge what is painted by so many pixels")
                 count = gr.Radio([1, 3], value=1, label="Answers to choose from", elem_id="count")
-            fill = gr.Button("Fill", variant="primary", elem_id="fill")
-            look = {"format": "png", "buttons": ["download", "fullscreen"]}
+            others = gr.Gallery(label="Other answers", elem_id="others", interactive=False, visible=False, **look)
             with gr.Row():
-                filled = gr.Image(label="Filled", elem_id="filled", interactive=False, **look)
                 compared = gr.ImageSlider(label="Before and after", elem_id="compared", interactive=False, **look)
-            others = gr.Gallery(label="Other answers", elem_id="others", interactive=False, **look)
-            with gr.Row():
                 telea = gr.Image(label="OpenCV's Telea, to compare", elem_id="telea", interactive=False, **look)
                 painted = gr.Image(label="The mask", elem_id="mask", interactive=False, image_mode="L", **look)
             # One limit for both buttons: one picture at a time fits into the memory.
@@ -133,6 +156,7 @@ def build_page(generator, folder):
                 api_visibility="private",
                 concurrency_id="generator",
             )
+            again.click(use_answer, filled, editor, api_visibility="private")
         with gr.Tab("Files"):
             gr.Markdown(
                 "A photo and a mask of its size, white = keep, black = remove (or what is painted on a transparent "
@@ -197,6 +221,7 @@ def main(arguments=None):
                 server_port=options.port,
                 share=False,
                 max_file_size=LARGEST_UPLOAD,
+                css=CSS,
                 theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),  # loads nothing from elsewhere
             )
     except (OSError, ValueError, ImportError) as error:
