@@ -50,6 +50,7 @@ _MODULES = {
         "open_or_prepare",
         "open_tested_generators",
         "prepare_yours",
+        "tabulate",
         "take_split",
     ),
 }

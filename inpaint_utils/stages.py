@@ -45,7 +45,8 @@ SETTINGS = {
     **dict.fromkeys(("noise", "sees_hole"), SWITCH),
     "upsampling": models.UPSAMPLINGS,
     **dict.fromkeys(("normalization", "discriminator_normalization"), models.NORMALIZATIONS),
-    **dict.fromkeys(("photo_folder", "output_folder", "vgg19_weights", "generator_path", "own_photo"), TEXT),
+    **dict.fromkeys(("photo_folder", "output_folder", "vgg19_weights", "generator_path"), TEXT),
+    **dict.fromkeys(("own_photo", "own_mask"), TEXT),
     **dict.fromkeys(("base_filters", "batch_size", "epochs", "throttle_every"), COUNT),
     **dict.fromkeys(("photo_limit", "patience", "plateau_patience", "warm_up_steps"), COUNT_OR_NONE),
     "samples": COUNT_OR_NONE,
@@ -231,6 +232,37 @@ def measure_gain(generators, photos, perceptual=None, seed=0):
             name = measure.replace("_", " ").replace("psnr", "PSNR")
             print("{:5} {:16} {} → {}: {} ({} to {})".format(kind, name, *map(str.strip, texts)))
     return gains
+
+
+def tabulate(table, measures=("hole_psnr", "sharpness")):
+    """An evaluation's table in short, as Markdown: a line for each method, a column for each kind of hole.
+
+    Args:
+        table: of an `Evaluation`.
+        measures: what a cell holds; the highest blind value of the first one in a column is bold.
+    """
+    fills = dict.fromkeys((row["fill"], row["mode"]) for row in table)
+    columns = dict.fromkeys((row["kind"], row["difficulty"]) for row in table)
+    found = {(row["fill"], row["mode"], row["kind"], row["difficulty"]): row for row in table}
+    first = measures[0]
+    best = {
+        column: max((row[first] for key, row in found.items() if key[1:] == ("blind", *column)), default=None)
+        for column in columns
+    }
+    lines = [
+        "| method | " + " | ".join(" ".join(column) for column in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for fill, mode in fills:
+        cells = [f"{fill}, {mode}" if (fill, "guided") in fills else fill]
+        for column in columns:
+            row = found[(fill, mode, *column)]
+            texts = [f"{row[measure]:.{MEASURES[measure][1]}f}" for measure in measures]
+            if mode == "blind" and row[first] == best[column]:
+                texts[0] = f"**{texts[0]}**"
+            cells.append(" · ".join(texts))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def take_split(photos, name):

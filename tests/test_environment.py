@@ -311,3 +311,17 @@ def test_photos_between_the_least_and_the_largest_size_stay_as_they_are(tmp_path
     assert stages.open_or_prepare(tmp_path, 128, largest=256).image_size == 128
     assert stages.open_or_prepare(tmp_path, 64).image_size == 64
     assert capsys.readouterr().out.count("prepared by notebook 1") == 2
+
+
+def test_a_table_in_short_has_the_best_blind_value_in_bold():
+    rows = [
+        {"fill": fill, "mode": mode, "kind": "box", "difficulty": "hard", "hole_psnr": psnr, "sharpness": 0.5}
+        for fill, mode, psnr in (("Telea", "blind", 15.0), ("ours", "blind", 16.25), ("ours", "guided", 17.0))
+    ]
+    assert stages.tabulate(rows).splitlines() == [
+        "| method | box hard |",
+        "|---|---|",
+        "| Telea | 15.00 · 0.50 |",
+        "| ours, blind | **16.25** · 0.50 |",
+        "| ours, guided | 17.00 · 0.50 |",
+    ]

@@ -1,4 +1,4 @@
-"""Notebook 2 as people run it: in JupyterLab, in a browser, by "Run All"."""
+"""The notebooks as people run them: in JupyterLab, in a browser, by "Run All"."""
 
 import importlib.util
 import os
@@ -14,9 +14,14 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = "02_model_training.ipynb"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SMALL = {"epochs": 3, "samples": 8, "batch_size": 4, "base_filters": 4, "image_size": 128}
+TRAINING = {"epochs": 3, "samples": 8, "batch_size": 4, "image_size": 128}
+SMALL = {  # in this order, because each reads what those before it wrote
+    "01_data_preprocessing": {"image_size": 128},
+    "02_model_training": {**TRAINING, "base_filters": 4},
+    "03_model_finetuning": TRAINING,
+    "04_testing_inference": {"image_size": 128, "photo_limit": 2},
+}
 SETTINGS = {  # what is out of sight is in the page, too
     "notebook-extension/tracker": '{"windowingMode": "none"}',
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
@@ -32,17 +37,18 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """The address of notebook 2, without outputs and with small settings, in a running JupyterLab."""
+    """The address of the notebooks, without outputs and with small settings, in a running JupyterLab."""
     folder = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += f"\noutput_folder = {str(folder / 'outputs')!r}\n"
-            cell.source += "\n".join(f"{name} = {value!r}" for name, value in SMALL.items())
     (folder / "notebooks").mkdir()
-    nbformat.write(notebook, folder / "notebooks" / NOTEBOOK)
+    for name, settings in SMALL.items():
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+            if "parameters" in cell.metadata.get("tags", []):
+                cell.source += f"\noutput_folder = {str(folder / 'outputs')!r}\n"
+                cell.source += "\n".join(f"{name} = {value!r}" for name, value in settings.items())
+        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
     for name, text in SETTINGS.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,60 +78,81 @@ def lab(tmp_path_factory):
                 break
             except OSError:
                 time.sleep(0.5)
-        yield f"{address}/lab/tree/notebooks/{NOTEBOOK}"
+        yield f"{address}/lab/tree/notebooks"
     finally:
         server.terminate()
         server.wait(20)
 
 
 @pytest.fixture(scope="module")
-def page(lab, tmp_path_factory):
-    """The page after "Run All": a function that finds elements by a CSS selector."""
+def driver():
     from selenium import webdriver
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.wait import WebDriverWait
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for option in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,900"):
         options.add_argument(f"--{option}")
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
+    yield driver
+    driver.quit()
 
-        def find(selector, inside=driver):
-            return inside.find_elements(By.CSS_SELECTOR, selector)
 
-        def read_prompts():
-            return [prompt.get_attribute("textContent") for prompt in find(".jp-CodeCell .jp-InputPrompt")]
+@pytest.fixture(scope="module", params=SMALL)
+def page(lab, driver, request, tmp_path_factory):
+    """The page after "Run All": the notebook's name, and a function that finds elements by a CSS selector."""
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
 
-        def has_run(_):
-            prompts = read_prompts()
-            errors = find("[data-mime-type='application/vnd.jupyter.error']")
-            return errors or (prompts and all(text.strip("[]: ").isdigit() for text in prompts))
+    def find(selector, inside=driver):
+        return inside.find_elements(By.CSS_SELECTOR, selector)
 
-        wait = WebDriverWait(driver, 180)
-        driver.get(lab)
-        wait.until(lambda _: len(read_prompts()) > 10)
-        wait.until(lambda _: find(".jp-Notebook-ExecutionIndicator[data-status='idle']"))
-        (menu,) = [item for item in find(".lm-MenuBar-item") if item.text == "Run"]
-        menu.click()
-        wait.until(lambda _: find("li[data-command='runmenu:run-all']"))[0].click()
-        WebDriverWait(driver, 600, poll_frequency=2).until(has_run)
-        time.sleep(2)  # the last picture
-        driver.save_screenshot(str(tmp_path_factory.mktemp("screen") / "notebook.png"))
-        yield find
-    finally:
-        driver.quit()
+    def read_prompts():
+        prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"  # at once: the page redraws them
+        return driver.execute_script(f"return {prompts}.map(prompt => prompt.textContent)")
+
+    def has_run(_):
+        prompts = read_prompts()
+        errors = find("[data-mime-type='application/vnd.jupyter.error']")
+        return errors or (prompts and all(text.strip("[]: ").isdigit() for text in prompts))
+
+    wait = WebDriverWait(driver, 180, ignored_exceptions=[StaleElementReferenceException])
+    driver.get(f"{lab}/{request.param}.ipynb?reset")  # reset: without the notebook of the test before
+    wait.until(lambda _: len(read_prompts()) > 10)
+    wait.until(lambda _: find(".jp-Notebook-ExecutionIndicator[data-status='idle']"))
+    (menu,) = [item for item in find(".lm-MenuBar-item") if item.text == "Run"]
+    menu.click()
+    wait.until(lambda _: find("li[data-command='runmenu:run-all']"))[0].click()
+    WebDriverWait(driver, 600, poll_frequency=2).until(has_run)
+    time.sleep(2)  # the last picture
+    driver.save_screenshot(str(tmp_path_factory.mktemp("screen") / f"{request.param}.png"))
+    return request.param, find
 
 
 def test_run_all_in_jupyterlab_ends_without_a_red_box(page):
+    _, find = page
     kinds = [f"[data-mime-type='application/vnd.jupyter.{kind}']" for kind in ("stderr", "error")]
-    boxes = [box.text for box in page(", ".join(kinds))]
+    boxes = [box.text for box in find(", ".join(kinds))]
     assert not boxes
 
 
+def test_nothing_that_is_shown_is_cut_off_at_the_side(page):
+    _, find = page
+    shown = find(".jp-OutputArea-output, .jp-OutputArea-output table, .jp-OutputArea-output img")
+    assert shown
+    for output in shown:
+        assert output.size["width"] > 0
+        assert output.get_property("scrollWidth") <= output.get_property("clientWidth") + 1, output.text[:200]
+
+
 def test_training_shows_at_most_two_lines_an_epoch_and_one_picture(page):
-    (cell,) = [cell for cell in page(".jp-CodeCell") if "gan.fit(" in page(".jp-InputArea", cell)[0].text]
-    lines = [line for line in page(".jp-OutputArea", cell)[0].text.splitlines() if line.strip()]
-    assert SMALL["epochs"] <= len(lines) <= 2 * SMALL["epochs"], "\n".join(lines)
-    assert len(page(".jp-OutputArea img", cell)) == 1
+    name, find = page
+    if "epochs" not in SMALL[name]:
+        pytest.skip("no training")
+    (cell,) = [cell for cell in find(".jp-CodeCell") if "gan.fit(" in find(".jp-InputArea", cell)[0].text]
+    lines = [line for line in find(".jp-OutputArea", cell)[0].text.splitlines() if line.strip()]
+    assert TRAINING["epochs"] <= len(lines) <= 2 * TRAINING["epochs"], "\n".join(lines)
+    (text,) = find(".jp-OutputArea pre", cell)
+    height = float(text.value_of_css_property("line-height").removesuffix("px"))
+    assert text.size["height"] < (len(lines) + 0.5) * height, "a line is too long and was broken"
+    assert len(find(".jp-OutputArea img", cell)) == 1

@@ -374,6 +374,28 @@ def test_notebooks_carry_no_path_of_a_machine(path):
     assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/Users/"))
 
 
+def read_code(path):
+    """The code of each cell but the settings."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return [cell.source for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_cells_have_at_most_15_lines_and_a_picture_comes_within_40(path):
+    cells = read_code(path)
+    for source in cells:
+        assert len(source.splitlines()) <= 15, source
+    first = next(i for i, source in enumerate(cells) if "figures.show(" in source)
+    assert len([line for source in cells[: first + 1] for line in source.splitlines() if line.strip()]) <= 40
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_no_line_of_code_is_cut_off_in_jupyterlab(path):
+    """104 characters are seen in a window of 1280 pixels, beside the list of files."""
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [line for source in cells for line in source.splitlines() if len(line) > 104] == []
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
 def test_every_parameter_is_typed_and_explained(path):
     cells = nbformat.read(path, as_version=4).cells
