@@ -141,6 +141,18 @@ def test_curl_gets_a_photo_filled(service, here):
 
 @needs_gradio
 @needs_curl
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash not installed")
+def test_the_script_of_the_docs_fills_a_photo_as_it_stands(service, here):
+    page = (Path(__file__).parents[1] / "docs" / "USE_IT.md").read_text(encoding="utf-8")
+    script = page.split("```bash\nURL=")[1].split("```")[0].replace("photo.jpg", "photo.png")
+    script = f"URL={script}".replace("http://127.0.0.1:7860", service[0], 1)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr
+    check_answer("out.png", draw_photo())
+
+
+@needs_gradio
+@needs_curl
 @pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/secret.txt", "secret.txt"])
 def test_no_file_of_the_server_is_read(service, here, path):
     address, folder = service

@@ -77,6 +77,8 @@ def _run(options, filled, stopped):
         print(sentence, file=sys.stderr)
     if options.photo.is_dir():
         print(f"{len(filled)} of {count} photos were filled, into {options.output}.")
+    elif filled:
+        print(f"{options.output} is written.")
     return 1 if reasons else 0
 
 

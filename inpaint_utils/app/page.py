@@ -167,7 +167,11 @@ def build_page(generator, folder):
                 edges = gr.File(label="Edges, if wanted: white = edge, black = none, gray = unknown")
             upload = gr.Button("Fill", variant="primary")
             result = gr.File(label="Filled photo (PNG)")
-            upload.click(fill_upload, [photo, mask, edges], result, api_name="inpaint", concurrency_id="generator")
+            preview = gr.Image(label="Preview", type="filepath", interactive=False, elem_id="preview", buttons=[])
+            done = upload.click(
+                fill_upload, [photo, mask, edges], result, api_name="inpaint", concurrency_id="generator"
+            )
+            done.success(lambda path: path, result, preview, api_visibility="private")
     return page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=1)
 
 
