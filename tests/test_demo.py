@@ -102,7 +102,9 @@ def list_answers(folder):
 def test_gradios_client_gets_a_photo_filled_with_its_bits_and_alpha(service, here, channels, dtype):
     photo = draw_photo(channels=channels, dtype=dtype)
     write("photo.png", photo)
-    check_answer(ask(service[0]), photo)
+    path = ask(service[0])
+    assert Path(path).name == "photo_filled.png"
+    check_answer(path, photo)
 
 
 @needs_gradio

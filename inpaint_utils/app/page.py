@@ -5,6 +5,7 @@ Needs the extra `demo` (Gradio). It serves this machine only, unless --host says
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -94,8 +95,8 @@ def build_page(generator, folder):
             raise ValueError("A file is missing, expected a photo and a mask: give both.")
         for old in Path(folder).iterdir():
             if old.stat().st_mtime < time.time() - KEEP_ANSWERS:
-                old.unlink()
-        output = Path(folder) / f"{uuid.uuid4().hex}.png"
+                shutil.rmtree(old, ignore_errors=True)
+        output = Path(folder) / uuid.uuid4().hex / f"{Path(photo).stem}_filled.png"  # as it is downloaded
 
         def hide_folders(text):  # the names that a visitor knows have none
             for path in (photo, mask, edges or photo):
