@@ -12,7 +12,7 @@ import numpy as np
 
 from .data.photos import SPLITS, find_photos, open_photos, prepare_photos
 from .data.splits import SPLIT_SEED
-from .evaluation.evaluate import evaluate, paired_difference
+from .evaluation.evaluate import evaluate, mean_and_interval
 from .evaluation.measures import MEASURES
 from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, find_photo_folder, is_interactive
 from .inference.inpaint import find_generator, inpaint, load_generator
@@ -223,9 +223,9 @@ def measure_gain(generators, photos, perceptual=None, seed=0):
     rows, gains = evaluate(fills, photos, **chosen, progress=is_interactive()).rows, {}
     for kind in ("brush", "box"):
         for measure in ("hole_psnr", "texture_distance") if perceptual else ("hole_psnr",):
-            cells = [[row for row in rows if (row["fill"], row["kind"]) == (name, kind)] for name in generators]
-            before, after = ([row[measure] for row in cell] for cell in cells)
-            change, low, high = paired_difference(after, before)
+            cells = rows[rows["kind"] == kind].groupby("fill", sort=False)[measure]
+            before, after = (values.to_numpy() for _, values in cells)
+            change, low, high = mean_and_interval(after - before)
             gains[kind, measure] = gain = (np.mean(before), np.mean(after), change, low, high)
             texts = [f"{value:{sign}.{MEASURES[measure][1]}f}" for value, sign in zip(gain, "  +++", strict=True)]
             name = measure.replace("_", " ").replace("psnr", "PSNR")
