@@ -32,7 +32,7 @@ _MODULES = {
         "telea_fill",
     ),
     "inference.export": ("export_generator",),
-    "evaluation.evaluate": ("evaluate",),
+    "evaluation.evaluate": ("draw_mask", "evaluate"),
     "evaluation.judging": ("Judging",),
     "host": (
         "choose_output_folder",

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -80,37 +81,34 @@ def draw_curves(figure, rows):
     duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=7, color=QUIET, va="bottom")
 
 
-def draw_bars(values, intervals, title, unit):
-    """Grouped bars, for example hole PSNR per difficulty and method.
+def draw_difficulties(table):
+    """Hole PSNR by difficulty, a panel for each kind of mask: a dot and its 95 % interval for each fill and mode.
 
     Args:
-        values: {method: {group: number}}. intervals: {method: {group: (low, high)}} or {}.
+        table: that of an `Evaluation`, or some of its rows.
+
+    Returns: a matplotlib Figure.
     """
-    figure = Figure(figsize=(1.2 + 2.0 * len(next(iter(values.values()))), 3.2), layout="constrained")
-    draw_bars_into(figure.subplots(), values, intervals, title, unit)
+    kinds, levels = table["kind"].unique(), list(table["difficulty"].unique())
+    modes = table.groupby("fill")["mode"].nunique()
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for place, kind in zip(panels, kinds, strict=True):
+        methods = table[table["kind"] == kind].groupby(["fill", "mode"], sort=False)
+        shifts = min(0.11, 0.8 / len(methods)) * (np.arange(len(methods)) - (len(methods) - 1) / 2)
+        looks = itertools.cycle(itertools.product("os^", COLOURS))
+        for shift, (marker, colour), ((fill, mode), rows) in zip(shifts, looks, methods, strict=False):
+            left = [levels.index(level) + shift for level in rows["difficulty"]]
+            errors = [rows["hole_psnr"] - rows["hole_psnr_low"], rows["hole_psnr_high"] - rows["hole_psnr"]]
+            name = f"{fill}, {mode}" if modes[fill] > 1 else fill
+            place.errorbar(left, rows["hole_psnr"], errors, fmt=marker, ms=5, color=colour, label=name)
+        place.set_xticks(range(len(levels)), levels)
+        place.set_title(f"{kind} holes", fontsize=10, color=INK, loc="left")
+        place.spines[["top", "right"]].set_visible(False)
+        place.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+    panels[0].set_ylabel("hole PSNR, dB (higher is better)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
-
-
-def draw_bars_into(place, values, intervals, title, unit):
-    """`draw_bars` in one axes of a larger figure."""
-    methods, groups = list(values), list(next(iter(values.values())))
-    width = 0.8 / len(methods)
-    for index, method in enumerate(methods):
-        left = np.arange(len(groups)) + (index - (len(methods) - 1) / 2) * width
-        heights = np.array([values[method][group] for group in groups])
-        errors = None
-        if method in intervals:
-            ends = np.array([intervals[method][group] for group in groups]).T
-            errors = np.abs(ends - heights)
-        bars = place.bar(left, heights, width * 0.92, label=method, color=COLOURS[index % len(COLOURS)])
-        place.errorbar(left, heights, errors, fmt="none", ecolor=INK, elinewidth=0.8)
-        place.bar_label(bars, fmt="%.1f", fontsize=7, padding=4, color=INK)
-    place.set_xticks(range(len(groups)), groups)
-    place.set_ylabel(unit, fontsize=9)
-    place.set_title(title, fontsize=10, color=INK, loc="left")
-    place.spines[["top", "right"]].set_visible(False)
-    place.legend(fontsize=8, frameon=False, ncols=min(len(methods), 3), loc="upper right")
-    place.set_ylim(0, 1.45 * max(max(row.values()) for row in values.values()))  # room for the legend
 
 
 def draw_histogram(shares, bands):
@@ -200,13 +198,3 @@ def _draw_lines(place, epochs, rows, names, title, zero=True):
         place.set_ylim(bottom=0)
     place.spines[["top", "right"]].set_visible(False)
     place.legend(fontsize=7, frameon=False)
-
-
-def select_measure(table, measure, kind):
-    """One measure of an evaluation's table for one kind of mask, as `draw_bars` takes it: values and intervals."""
-    values, intervals = {}, {}
-    for row in (row for row in table if row["kind"] == kind):
-        name = row["fill"] if row["mode"] == "blind" and row["fill"] != "generator" else f"{row['fill']}, {row['mode']}"
-        values.setdefault(name, {})[row["difficulty"]] = row[measure]
-        intervals.setdefault(name, {})[row["difficulty"]] = row[f"{measure}_low"], row[f"{measure}_high"]
-    return values, intervals

@@ -109,3 +109,9 @@ def format_csv(rows):
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def format_markdown(head, rows):
+    """Markdown text of a table: a list of column titles and lists of cells."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

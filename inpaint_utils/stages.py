@@ -12,7 +12,7 @@ import numpy as np
 
 from .data.photos import SPLITS, find_photos, open_photos, prepare_photos
 from .data.splits import SPLIT_SEED
-from .evaluation.evaluate import evaluate, paired_difference
+from .evaluation.evaluate import evaluate, mean_and_interval
 from .evaluation.measures import MEASURES
 from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, find_photo_folder, is_interactive
 from .inference.inpaint import find_generator, inpaint, load_generator
@@ -224,9 +224,9 @@ def measure_gain(generators, photos, perceptual=None, seed=0):
     rows, gains = evaluate(fills, photos, **chosen, progress=is_interactive()).rows, {}
     for kind in ("brush", "box"):
         for measure in ("hole_psnr", "texture_distance") if perceptual else ("hole_psnr",):
-            cells = [[row for row in rows if (row["fill"], row["kind"]) == (name, kind)] for name in generators]
-            before, after = ([row[measure] for row in cell] for cell in cells)
-            change, low, high = paired_difference(after, before)
+            cells = rows[rows["kind"] == kind].groupby("fill", sort=False)[measure]
+            before, after = (values.to_numpy() for _, values in cells)
+            change, low, high = mean_and_interval(after - before)
             gains[kind, measure] = gain = (np.mean(before), np.mean(after), change, low, high)
             texts = [f"{value:{sign}.{MEASURES[measure][1]}f}" for value, sign in zip(gain, "  +++", strict=True)]
             name = measure.replace("_", " ").replace("psnr", "PSNR")
@@ -241,28 +241,17 @@ def tabulate(table, measures=("hole_psnr", "sharpness")):
         table: of an `Evaluation`.
         measures: what a cell holds; the highest blind value of the first one in a column is bold.
     """
-    fills = dict.fromkeys((row["fill"], row["mode"]) for row in table)
-    columns = dict.fromkeys((row["kind"], row["difficulty"]) for row in table)
-    found = {(row["fill"], row["mode"], row["kind"], row["difficulty"]): row for row in table}
-    first = measures[0]
-    best = {
-        column: max((row[first] for key, row in found.items() if key[1:] == ("blind", *column)), default=None)
-        for column in columns
-    }
-    lines = [
-        "| method | " + " | ".join(" ".join(column) for column in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for fill, mode in fills:
-        cells = [f"{fill}, {mode}" if (fill, "guided") in fills else fill]
-        for column in columns:
-            row = found[(fill, mode, *column)]
-            texts = [f"{row[measure]:.{MEASURES[measure][1]}f}" for measure in measures]
-            if mode == "blind" and row[first] == best[column]:
-                texts[0] = f"**{texts[0]}**"
-            cells.append(" · ".join(texts))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    blind, holes = table["mode"] == "blind", table["kind"] + " " + table["difficulty"]
+    digits = [MEASURES[measure][1] for measure in measures]
+    texts = [table[name].map(f"{{:.{places}f}}".format) for name, places in zip(measures, digits, strict=True)]
+    best = blind & (table[measures[0]] == table[measures[0]].where(blind).groupby(holes).transform("max"))
+    texts[0] = texts[0].mask(best, "**" + texts[0] + "**")
+    guidable = table["fill"].isin(table["fill"][~blind])
+    methods = table["fill"].mask(guidable, table["fill"] + ", " + table["mode"])
+    cells = texts[0].str.cat(texts[1:], sep=" · ").groupby([methods, holes], sort=False).first().unstack()
+    cells = cells[holes.unique()].loc[methods.unique()]
+    lines = [["method", *cells.columns], ["---"] * (1 + cells.shape[1]), *cells.reset_index().to_numpy()]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def take_split(photos, name):

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from inpaint_utils import build_discriminator, build_generator, find_photos, host, prepare_photos, sample_photos, stages
@@ -318,9 +319,9 @@ def test_a_table_in_short_has_the_best_blind_value_in_bold():
         {"fill": fill, "mode": mode, "kind": "box", "difficulty": "hard", "hole_psnr": psnr, "sharpness": 0.5}
         for fill, mode, psnr in (("Telea", "blind", 15.0), ("ours", "blind", 16.25), ("ours", "guided", 17.0))
     ]
-    assert stages.tabulate(rows).splitlines() == [
+    assert stages.tabulate(pd.DataFrame(rows)).splitlines() == [
         "| method | box hard |",
-        "|---|---|",
+        "| --- | --- |",
         "| Telea | 15.00 · 0.50 |",
         "| ours, blind | **16.25** · 0.50 |",
         "| ours, guided | 17.00 · 0.50 |",

@@ -55,6 +55,17 @@ def test_masks_and_edges_do_not_wait_for_keras():
     assert done.stdout == "False\n", done.stderr
 
 
+def test_a_photo_is_filled_without_what_evaluation_alone_imports():
+    code = (
+        "import sys; sys.modules.update(pandas=None, skimage=None)\n"
+        "import numpy as np; from inpaint_utils import create_mask, inpaint, load_generator\n"
+        "image, mask = np.full((128, 128, 3), 0.5, np.float32), create_mask((128, 128), 0.2)\n"
+        "print(inpaint(load_generator(), image, mask).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.stdout == "(128, 128, 3)\n", done.stderr
+
+
 @pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("test_*.py")), ids=lambda path: path.name)
 def test_names_of_tests_are_at_most_70_characters_long(path):
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))

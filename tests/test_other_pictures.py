@@ -13,7 +13,6 @@ from test_notebooks import OFFLINE, printed, run_notebooks
 from tiny import build_tiny_generator, make_photos
 
 from inpaint_utils import build_generator, create_mask, inpaint, load_generator, sample_photos, save_image, stages
-from inpaint_utils.evaluation.evaluate import paired_difference
 from inpaint_utils.files import save_model
 from inpaint_utils.stages import measure_gain, open_networks, prepare_yours
 from inpaint_utils.training.recipe import choose_weights
@@ -135,10 +134,6 @@ def test_gain_is_told_with_its_interval(capsys):
     before, after, change, low, high = gains["box", "hole_psnr"]
     assert after > before and low <= change <= high and change == pytest.approx(after - before)
     assert f"box   hole PSNR        {before:.2f} → {after:.2f}: {change:+.2f} (" in capsys.readouterr().out
-
-
-def test_paired_difference_leaves_out_what_has_no_number():
-    assert paired_difference([1, 2, np.nan], [0, 1, 5]) == (1, 1, 1)
 
 
 def test_a_generator_sees_as_much_at_once_as_it_is_told(monkeypatch):

@@ -98,7 +98,7 @@ def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkey
         assert name in made
     first = {name: (tmp_path / "results" / name).read_bytes() for name in made}
     tool.draw_study()
-    tool.draw_difficulties(tool.read_run(tool.RUNS / "evaluation.json")["table"])
+    tool.draw_difficulties()
     assert all((tmp_path / "results" / name).read_bytes() == content for name, content in first.items())
 
 
@@ -112,7 +112,11 @@ def test_the_study_takes_names_of_runs_before_and_after_its_options(capsys):
 def test_a_generator_is_measured_anew_beside_the_rows_that_stay(tmp_path):
     tool, photos = load_tool("evaluate"), np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
     choice = dict(kinds=("box",), difficulties=("easy",), progress=False)
-    fills = {"mean colour": tool.METHODS["mean colour"], "generator": lambda image, mask: image}
+    fills = {
+        "mean colour": tool.METHODS["mean colour"],
+        "nothing": lambda image, mask: image * np.nan,  # its flag is "nan"
+        "generator": lambda image, mask: image,
+    }
     evaluate(fills, photos, **choice).write(tmp_path)
     better = evaluate({"generator": tool.METHODS["Telea"]}, photos, **choice)
     tool.add_rows(better, tmp_path, "evaluation").write(tmp_path)

@@ -22,7 +22,7 @@ import evaluate
 from inpaint_utils import inpaint, load_generator, load_image, open_photos, save_image
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference.inpaint import find_generator
-from make_figures import draw_hole
+from make_figures import draw_hole, read_history, read_run
 from run_study import run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def main(arguments=None):
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "domains", help="folder for the trainings")
     parser.add_argument("--vgg19", default="imagenet", help='"imagenet" or a file of weights')
     options = parser.parse_intermixed_args(arguments)
-    settings = json.loads(options.settings.read_text(encoding="utf-8"))
+    settings = read_run(options.settings)
     folders = read_folders(options.domains, settings["domains"], parser.error)
     for folder in (options.landscapes, *(folder / part for folder in folders.values() for part in ("train", "test"))):
         if not folder.is_dir():
@@ -99,7 +99,7 @@ def hash_file(path):
 
 
 def is_done(path, mark):
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["mark"] == mark
+    return path.is_file() and read_run(path)["mark"] == mark
 
 
 def train(arm, settings, photos, output, vgg19):
@@ -122,12 +122,11 @@ def train(arm, settings, photos, output, vgg19):
 def describe_scale(trained, settings):
     """How much was trained: photos, photos shown, minutes of all epochs with their validation, weights."""
     prepared = trained.parent / ("photos_of_yours" if trained.name.startswith("03") else "01_data_preprocessing")
-    rows = [line.split(",") for line in (trained / "history.csv").read_text(encoding="utf-8").split()]
-    seconds = [float(row[rows[0].index("seconds")]) for row in rows[1:]]
+    seconds = read_history(trained / "history.csv")["seconds"]
     return {
         "photos": len(open_photos(prepared).split("train")),
         "photos_shown": len(seconds) * (settings["samples"] // settings["batch_size"]) * settings["batch_size"],
-        "minutes": round(sum(seconds) / 60, 1),
+        "minutes": round(seconds.sum() / 60, 1),
         "weights": load_generator(trained / "generator_best.keras").count_params(),
     }
 

@@ -8,9 +8,7 @@ python tools/evaluate.py LARGE_PHOTOS --image-size 1024 --sides 256 512 1024 --n
 """
 
 import argparse
-import csv
 import json
-import math
 import os
 import platform
 import time
@@ -18,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import DIFFICULTIES, build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
@@ -55,7 +54,7 @@ def main(arguments=None):
     parser.add_argument(
         "--slow",
         action="store_true",
-        help="biharmonic and PatchMatch, too: up to a second a picture, needs the extra benchmark",
+        help="biharmonic and PatchMatch, too: up to a second a picture, PatchMatch needs the extra benchmark",
     )
     parser.add_argument(
         "--methods",
@@ -164,27 +163,14 @@ def add_rows(result, folder, name):
                 f"{name}.json has {key} {earlier['settings'][key]}, this run {result.settings[key]}: "
                 "measure all methods again, without --update."
             )
-    with open(folder / f"{name}_pictures.csv", encoding="utf-8", newline="") as file:
-        pictures = list(csv.DictReader(file))
-    special = {None: math.nan, "inf": math.inf}  # numbers that JSON has not
-    table = [
-        {key: special.get(value, value) if key not in ("fill", "flags") else value for key, value in row.items()}
-        for row in earlier["table"]
-    ]
-    measured = result.settings["fills"]
-    joined = [
-        _join([row for row in old if row["fill"] not in measured], new)
-        for old, new in ((pictures, result.rows), (table, result.table))
-    ]
+    measured, joined = result.settings["fills"], []
+    texts = ("fill", "photo", "best", "worst", "flags")
+    told = dict(dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])  # one flag is "nan"
+    for new, file in ((result.rows, f"{name}_pictures.csv"), (result.table, f"{name}.csv")):
+        old = pd.read_csv(folder / file, **told).fillna(dict.fromkeys(texts, "")).query("fill not in @measured")
+        joined.append(new if old.empty else pd.concat([old, new], join="inner", ignore_index=True))
     others = [fill for fill in earlier["settings"]["fills"] if fill not in measured]
     return Evaluation(*joined, {**result.settings, "fills": [*others, *measured]})
-
-
-def _join(old, new):
-    """Rows one after the other, with the columns that all have."""
-    rows = [*old, *new]
-    columns = [key for key in rows[0] if all(key in row for row in rows)]
-    return [{key: row[key] for key in columns} for row in rows]
 
 
 def choose_methods(words, slow, fail):

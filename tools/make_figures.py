@@ -7,7 +7,6 @@ sample photos. A table stands between <!-- numbers NAME --> and <!-- /numbers --
 each with "# " before it. Running it twice changes nothing.
 """
 
-import csv
 import hashlib
 import json
 import re
@@ -17,10 +16,11 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import cv2
 import numpy as np
+import pandas as pd
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
-from inpaint_utils.evaluation.evaluate import paired_difference
+from inpaint_utils.evaluation.evaluate import mean_and_interval
 from inpaint_utils.inference.baselines import telea_fill
-from inpaint_utils.files import format_csv, write_atomically
+from inpaint_utils.files import format_markdown, write_atomically
 from inpaint_utils.inference.detail import add_detail
 from inpaint_utils.training.recipe import TEXTURE
 from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def main():
         "failures": partial(draw_failures, generator, photos),
         "gallery": partial(draw_gallery, generator, photos),
         "other pictures": partial(draw_domains, generator),
-        "difficulties": lambda: draw_difficulties(read_run(RUNS / "evaluation.json")["table"]),
+        "difficulties": draw_difficulties,
         "training histories": draw_history,
         "study": draw_study,
         "number tables": rewrite_tables,
@@ -166,24 +166,9 @@ def list_shown(name):
     return shown
 
 
-def draw_difficulties(table):
-    """A dot and its 95 % interval for each method of notebook 4; the tables have the others."""
-    methods = [key for key in list_methods(table) if key[0] not in ("biharmonic", "PatchMatch")]
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    for axes, kind in zip(figure.subplots(1, 2, sharey=True), ("brush", "box"), strict=True):
-        for number, (fill, mode) in enumerate(methods):
-            rows = [row for row in table if (row["fill"], row["mode"], row["kind"]) == (fill, mode, kind)]
-            places = np.arange(len(rows)) + (number - (len(methods) - 1) / 2) * 0.11
-            values, low, high = (np.array([row["hole_psnr" + end] for row in rows]) for end in ("", "_low", "_high"))
-            name = f"{fill}, {mode}" if fill == "generator" else fill
-            colour = figures.COLOURS[number % len(figures.COLOURS)]
-            axes.errorbar(places, values, [values - low, high - values], fmt="o", ms=5, color=colour, label=name)
-        axes.set_xticks(range(len(rows)), [row["difficulty"] for row in rows])
-        axes.set_title(f"{kind} holes", fontsize=10, color=figures.INK, loc="left")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
-    figure.axes[0].set_ylabel("hole PSNR, dB (higher is better)")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+def draw_difficulties():
+    """The methods of notebook 4; the tables have the others."""
+    figure = figures.draw_difficulties(read_table("evaluation").query("fill not in ('biharmonic', 'PatchMatch')"))
     figures.save_figure(figure, RESULTS / "difficulty_comparison.png")
 
 
@@ -193,7 +178,7 @@ def draw_history():
         rows = read_history(path)
         if len(rows) > 1:
             figure = Figure(figsize=(9.6, 2.6), layout="constrained")
-            figures.draw_curves(figure, rows)
+            figures.draw_curves(figure, rows.to_dict("records"))
             figures.save_figure(figure, RESULTS / f"{path.stem}.png")
 
 
@@ -205,15 +190,17 @@ def draw_study():
         "duty": "duty cycle",
         "val_hole_l1": "validation: hole error",
     }
+    names = [name for form in FORMS for arm in ARMS for name in list_seeds(form + arm)]
+    histories = {name: read_history(STUDY / f"{name}.csv") for name in names}
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     for row, (form, title) in zip(figure.subfigures(len(FORMS), 1), FORMS.items(), strict=True):
         row.suptitle(title.strip(", ") or "this project's networks, three seeds", x=0.01, ha="left", fontsize=11)
         for axes, (measure, text) in zip(row.subplots(1, len(panels)), panels.items(), strict=True):
             for arm, colour in zip(ARMS, figures.COLOURS, strict=False):
                 for name, line in zip(list_seeds(form + arm), ("-", "--", ":"), strict=False):
-                    rows = read_history(STUDY / f"{name}.csv")
-                    epochs, values = [row["epoch"] for row in rows], [row[measure] for row in rows]
-                    axes.plot(epochs, values, line, color=colour, linewidth=1.4, label=arm if line == "-" else None)
+                    rows = histories[name]
+                    label = arm if line == "-" else None
+                    axes.plot(rows["epoch"], rows[measure], line, color=colour, linewidth=1.4, label=label)
             axes.set_title(text, fontsize=10, color=figures.INK, loc="left")
             axes.set_xlabel("epoch", fontsize=9)
             axes.tick_params(labelsize=9)
@@ -224,9 +211,8 @@ def draw_study():
                 axes.axhline(0.693, color=figures.QUIET, linewidth=0.8, linestyle=":")
         row.axes[0].legend(fontsize=9, frameon=False)
     figures.save_figure(figure, RESULTS / "training_comparison.png")
-    names = [name for form in FORMS for arm in ARMS for name in list_seeds(form + arm)]
-    rows = [{"run": name, **row} for name in names for row in read_history(STUDY / f"{name}.csv")]
-    write_atomically(RESULTS / "training_comparison.csv", format_csv(rows))
+    rows = pd.concat(histories, names=["run"]).reset_index("run")
+    write_atomically(RESULTS / "training_comparison.csv", rows.to_csv(index=False, lineterminator="\n"))
     settings = {name: read_run(STUDY / f"{name}.json")["settings"] for name in names}
     write_atomically(RESULTS / "training_comparison.json", json.dumps(settings, indent=1) + "\n")
 
@@ -235,13 +221,20 @@ def read_run(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def read_table(run):
+    return name_holes(pd.DataFrame(read_run(RUNS / f"{run}.json")["table"]))
+
+
+def read_pictures(path):
+    return name_holes(pd.read_csv(path))
+
+
+def name_holes(rows):
+    return rows.assign(hole=rows["kind"] + " " + rows["difficulty"])
 
 
 def read_history(path):
-    return [{k: float(v) for k, v in row.items() if v} for row in read_rows(path)]
+    return pd.read_csv(path, dtype=float)
 
 
 def list_seeds(arm):
@@ -258,29 +251,19 @@ def fill_in_numbers(text):
     return re.sub(r"<!-- numbers (\w+) -->.*?((?:# )?)<!-- /numbers -->", make_block, text, flags=re.S)
 
 
-def make_table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def list_methods(table):
-    return list(dict.fromkeys((row["fill"], row["mode"]) for row in table))
-
-
 def name_method(fill, mode):
     return f"**{fill}, {mode}**" if fill == "generator" else fill
 
 
-def tabulate(run, make_cell, corner, methods=None, cells=None):
+def tabulate(run, make_cell, corner, methods=None, holes=None):
     """A table of an evaluation: a row for each method, a column for each kind and difficulty of hole."""
-    table = read_run(RUNS / f"{run}.json")["table"]
-    cells = cells or list(dict.fromkeys((row["kind"], row["difficulty"]) for row in table))
-    lines = []
-    for fill, mode in list_methods(table):
+    table, lines = read_table(run), []
+    holes = holes or list(table["hole"].unique())
+    for (fill, mode), rows in table.groupby(["fill", "mode"], sort=False):
         if methods is None or fill in methods:
-            row = {(r["kind"], r["difficulty"]): r for r in table if (r["fill"], r["mode"]) == (fill, mode)}
-            lines.append([name_method(fill, mode), *(make_cell(row[cell]) for cell in cells)])
-    return make_table([corner, *(f"{kind} {level}" for kind, level in cells)], lines)
+            cells = rows.set_index("hole").loc[holes].apply(make_cell, axis=1)
+            lines.append([name_method(fill, mode), *cells])
+    return format_markdown([corner, *holes], lines)
 
 
 def show_psnr(row):
@@ -296,48 +279,47 @@ def tabulate_texture(run="texture"):
     if not (RUNS / f"{run}.json").is_file():
         return "Not measured yet."
     digits = {"texture_distance": 3, "sharpness": 2, "hole_psnr": 2, "kid": 1}
-    found = read_run(RUNS / f"{run}.json")["table"][0]
-    digits = {measure: count for measure, count in digits.items() if measure in found}
+    table = read_table(run)
+    digits = {measure: count for measure, count in digits.items() if measure in table}
 
     def make_cell(row):
-        values = ("–" if row[m] is None else f"{float(row[m]):.{count}f}" for m, count in digits.items())
-        return " · ".join(values)
+        return " · ".join("–" if pd.isna(row[m]) else f"{row[m]:.{count}f}" for m, count in digits.items())
 
     names = {"hole_psnr": "hole PSNR, dB", "kid": "KID × 1000"}
     corner = " · ".join(names.get(m, m.replace("_", " ")) for m in digits)
-    shown = {fill for fill, _ in list_methods(read_run(RUNS / f"{run}.json")["table"])} - {"without discriminator"}
+    shown = set(table["fill"]) - {"without discriminator"}
     return tabulate(run, make_cell, corner, methods=shown)  # what a discriminator adds has a table of its own
 
 
 def tabulate_gains():
     """Generator against the best classical row, and guided against blind, picture by picture with 95 % intervals."""
-    by = {}
-    for row in read_rows(RUNS / "evaluation_pictures.csv"):
-        by.setdefault((row["kind"], row["difficulty"]), {}).setdefault((row["fill"], row["mode"]), []).append(
-            float(row["hole_psnr"])
-        )
+    pictures = read_pictures(RUNS / "evaluation_pictures.csv")
+    pictures.loc[pictures["mode"] == "guided", "fill"] = "guided"
     gains = {"blind − best classical method": [], "blind − smooth fill, its start": [], "guided − blind": []}
-    for fills in by.values():
-        classical = max((v for (fill, _), v in fills.items() if fill not in ("generator", "smooth fill")), key=np.mean)
-        blind, guided, start = fills["generator", "blind"], fills["generator", "guided"], fills["smooth fill", "blind"]
-        pairs = ((blind, classical), (blind, start), (guided, blind))
-        for name, (ours, other) in zip(gains, pairs, strict=True):
-            gains[name].append(describe_difference(ours, other, 2))
-    head = ["hole PSNR, dB", *(f"{kind} {level}" for kind, level in by)]
-    return make_table(head, [[name, *cells] for name, cells in gains.items()])
+    for _, rows in pictures.groupby("hole", sort=False):
+        psnr = rows.groupby("fill")["hole_psnr"].mean()
+        classical = psnr.drop(["generator", "guided", "smooth fill"]).idxmax()
+        pairs = ("generator", classical), ("generator", "smooth fill"), ("guided", "generator")
+        for cells, (ours, other) in zip(gains.values(), pairs, strict=True):
+            cells += describe_differences(rows, ours, other, "hole_psnr", 2)
+    return format_markdown(["hole PSNR, dB", *pictures["hole"].unique()], [[n, *cells] for n, cells in gains.items()])
 
 
-def describe_difference(ours, other, digits, widen=1):
-    """Mean of the differences picture by picture, with its 95 % bootstrap interval, `widen` times as wide."""
-    mean, low, high = paired_difference(ours, other)
-    low, high = (mean + widen * (end - mean) for end in (low, high))
-    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+def describe_differences(pictures, ours, other, measure, digits, widen=1):
+    """Ours − other picture by picture: a cell for each hole, mean with 95 % interval, `widen` times as wide."""
+    cells = []
+    for _, rows in pictures.groupby("hole", sort=False):
+        values, others = (rows.loc[rows["fill"] == fill, measure].to_numpy() for fill in (ours, other))
+        mean, low, high = mean_and_interval(values - others)
+        low, high = (mean + widen * (end - mean) for end in (low, high))
+        cells.append(f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+    return cells
 
 
 def tabulate_domains():
     """Every method on pictures of another kind: hole PSNR and texture distance side by side."""
     names = [name for name in ("city", "paintings") if (DOMAINS / f"{name}.json").is_file()]
-    tables = [tabulate(f"domains/{n}", show_both, f"{n}: dB · texture", cells=HEADLINE["cells"][::2]) for n in names]
+    tables = [tabulate(f"domains/{n}", show_both, f"{n}: dB · texture", holes=HEADLINE["holes"][::2]) for n in names]
     return "\n\n".join(tables) or "Not measured yet."
 
 
@@ -362,20 +344,17 @@ def tabulate_changes(corner, rows, levels=("easy", "medium", "hard")):
     """Differences from the unadapted generator: two lines for each of rows, which are (text, run, fill)."""
     lines, head = [], []
     for text, run, fill in rows:
-        path, by = DOMAINS / f"{run}_pictures.csv", {}
-        for row in read_rows(path) if path.is_file() else []:
-            if row["difficulty"] in levels and row["fill"] in (fill, "unadapted"):
-                by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
-        if not by or any(fill not in fills for fills in by.values()):
+        path = DOMAINS / f"{run}_pictures.csv"
+        if not path.is_file():
             continue
-        head = [corner, *(f"{kind} {level}" for kind, level in by)]
+        pictures = read_pictures(path).query("difficulty in @levels")
+        if not {fill, "unadapted"} <= set(pictures["fill"]):
+            continue
+        head = [corner, *pictures["hole"].unique()]
         for measure, unit, digits in (("hole_psnr", "dB", 2), ("texture_distance", "texture", 3)):
-            cells = []
-            for fills in by.values():
-                values = ([float(row[measure]) for row in fills[name]] for name in (fill, "unadapted"))
-                cells.append(describe_difference(*values, digits))
+            cells = describe_differences(pictures, fill, "unadapted", measure, digits)
             lines.append([f"{text}: {unit}", *cells])
-    return make_table(head, lines) if lines else "Not measured yet."
+    return format_markdown(head, lines) if lines else "Not measured yet."
 
 
 def tabulate_scale():
@@ -388,7 +367,7 @@ def tabulate_scale():
             cells = [scale["photos"], size, f"{scale['photos_shown']:,}", scale["minutes"]]
             lines.append([f"{name}, {arm}", *cells])
     head = ["training", "different pictures", "pixels", "pictures shown", "minutes"]
-    return make_table(head, lines) if lines else "Not measured yet."
+    return format_markdown(head, lines) if lines else "Not measured yet."
 
 
 def tabulate_sizes():
@@ -397,7 +376,7 @@ def tabulate_sizes():
         return "Not measured yet."
     seconds = read_run(DOMAINS / "large_machine.json")["seconds_a_photo"]
     head, line, *lines = tabulate("domains/large", show_both, "dB · texture").split("\n")
-    names = [fill for fill, _ in list_methods(read_run(DOMAINS / "large.json")["table"])]
+    names = read_table("domains/large")["fill"].unique()
     lines = [f"{text} {seconds[name]:.1f} |" for name, text in zip(names, lines, strict=True)]
     return "\n".join([f"{head} seconds a photo |", f"{line} --- |", *lines])
 
@@ -406,20 +385,13 @@ def tabulate_discriminator():
     """What the discriminator changes: two trainings that differ in nothing else, on the same photos and masks."""
     digits = {"kid_part": 0, "anisotropy": 2, "texture_distance": 3, "feature_distance": 3, "hole_psnr": 2}
     names = {"kid_part": "KID × 1000", "hole_psnr": "hole PSNR, dB"}
-    by = {}
-    for row in read_rows(RUNS / "discriminator_pictures.csv"):
-        by.setdefault((row["kind"], row["difficulty"]), {}).setdefault(row["fill"], []).append(row)
-    lines = []
+    pictures, lines = read_pictures(RUNS / "discriminator_pictures.csv"), []
     for measure, count in digits.items():
-        cells = []
-        for fills in by.values():
-            rows = zip(fills[LONG["with_discriminator"]], fills[LONG["style_alone"]], strict=True)
-            pairs = [(ours[measure], other[measure]) for ours, other in rows]
-            ours, other = zip(*[map(float, pair) for pair in pairs if all(pair)], strict=True)
-            # A part of KID belongs to two photos: see `split_kernel_distance`.
-            cells.append(describe_difference(ours, other, count, widen=2 if measure == "kid_part" else 1))
+        # A part of KID belongs to two photos: see `split_kernel_distance`.
+        told = dict(digits=count, widen=2 if measure == "kid_part" else 1)
+        cells = describe_differences(pictures, LONG["with_discriminator"], LONG["style_alone"], measure, **told)
         lines.append([names.get(measure, measure.replace("_", " ")), *cells])
-    return make_table(["with − without discriminator", *(f"{kind} {level}" for kind, level in by)], lines)
+    return format_markdown(["with − without discriminator", *pictures["hole"].unique()], lines)
 
 
 LONG = {"style_alone": "style alone", "with_discriminator": "with discriminator", "heavier_discriminator": "heavier"}
@@ -429,32 +401,30 @@ def tabulate_trainings():
     """The long trainings at full scale, which one seed, photos and masks make comparable: last epoch."""
     settings, lines = read_run(RUNS / "full_scale" / "settings.json"), []
     for name, text in LONG.items():
-        own, rows = (
-            {**settings["common"], **settings["trainings"][name]},
-            read_history(RUNS / "full_scale" / f"{name}.csv"),
-        )
+        own = {**settings["common"], **settings["trainings"][name]}
+        last = read_history(RUNS / "full_scale" / f"{name}.csv").iloc[-1]
         cells = [text, *(f"{own[weight]:.0f}" for weight in ("adversarial_weight", "matching_weight"))]
         cells += [f"{own.get('style_weight', TEXTURE['style_weight']):g}"]
         judged = own["adversarial_weight"] > 0
-        cells += [f"{rows[-1][m]:.2f}" if judged else "–" for m in ("discriminator_loss", "duty", "adversarial")]
-        lines.append([*cells, *(f"{rows[-1][m]:.3f}" for m in ("val_hole_l1", "val_perceptual", "val_style"))])
+        cells += [f"{last[m]:.2f}" if judged else "–" for m in ("discriminator_loss", "duty", "adversarial")]
+        lines.append([*cells, *(f"{last[m]:.3f}" for m in ("val_hole_l1", "val_perceptual", "val_style"))])
     weights = ["adversarial weight", "matching", "style"]
     head = ["training", *weights, "D loss", "duty cycle", "adversarial loss", "validation hole error", "VGG19 distance"]
-    return make_table([*head, "style loss"], lines)
+    return format_markdown([*head, "style loss"], lines)
 
 
 def tabulate_balance():
     """Equal rates without throttle against a slower discriminator with it: last epoch, mean and range of the seeds."""
     lines = []
     for arm in ("equal_rates", "throttled"):
-        ends = [read_history(path)[-1] for path in sorted((RUNS / "full_scale").glob(f"{arm}_[0-9].csv"))]
+        ends = [read_history(path).iloc[-1] for path in sorted((RUNS / "full_scale").glob(f"{arm}_[0-9].csv"))]
         cells = [arm.replace("_", " "), len(ends)]
         measures = {"discriminator_loss": 3, "adversarial": 2, "duty": 2, "val_hole_l1": 4, "val_perceptual": 3}
         for measure, digits in {**measures, "val_style": 3, "val_distance": 2}.items():
             cells.append(describe([row[measure] for row in ends], digits))
         lines.append(cells)
     head = ["training", "seeds", "D loss", "adversarial loss", "duty cycle", "validation hole error", "VGG19 distance"]
-    return make_table([*head, "style loss", "`val_distance`"], lines)
+    return format_markdown([*head, "style loss", "`val_distance`"], lines)
 
 
 def tabulate_accuracy():
@@ -472,13 +442,13 @@ def tabulate_arms():
         histories = [read_history(STUDY / f"{name}.csv") for name in names]
         cells = [text, len(names)]
         for measure, digits in (("discriminator_loss", 3), ("duty", 2), ("adversarial", 2)):
-            cells.append(describe([rows[-1][measure] for rows in histories], digits))
-        cells.append(describe([min(row["val_hole_l1"] for row in rows) for rows in histories], 4))
+            cells.append(describe([rows[measure].iloc[-1] for rows in histories], digits))
+        cells.append(describe([rows["val_hole_l1"].min() for rows in histories], 4))
         for kind in ("brush", "box"):
             cells.append(describe([read_mean(name, kind) for name in names], 2))
         lines.append(cells)
     head = ["training", "seeds", "D loss", "duty cycle", "adversarial loss", "best validation hole error"]
-    return make_table([*head, "test hole PSNR, brush, dB", "box, dB"], lines)
+    return format_markdown([*head, "test hole PSNR, brush, dB", "box, dB"], lines)
 
 
 def tabulate_ablations():
@@ -488,16 +458,16 @@ def tabulate_ablations():
         if not (STUDY / f"{name}.json").is_file():
             continue
         cells = [f"{read_mean(name, kind):.2f}" for kind in ("brush", "box")]
-        best = min(row["val_hole_l1"] for row in read_history(STUDY / f"{name}.csv"))
+        best = read_history(STUDY / f"{name}.csv")["val_hole_l1"].min()
         lines.append([text, f"{best:.4f}", *cells])
     head = ["run", "best validation hole error", "brush, dB", "box, dB"]
-    return make_table(head, lines)
+    return format_markdown(head, lines)
 
 
 def read_mean(name, kind):
     """A study run's hole PSNR on the test photos, mean over the three difficulties."""
-    table = read_run(STUDY / f"{name}.json")["evaluation"]["table"]
-    return float(np.mean([row["hole_psnr"] for row in table if (row["kind"], row["mode"]) == (kind, "blind")]))
+    table = pd.DataFrame(read_run(STUDY / f"{name}.json")["evaluation"]["table"])
+    return table.query("kind == @kind and mode == 'blind'")["hole_psnr"].mean()
 
 
 def describe(values, digits):
@@ -509,9 +479,8 @@ def describe(values, digits):
 def tabulate_speed():
     """Milliseconds of one 256×256 picture by every path, best of its rounds, for the shipped generator."""
     names = {"path": "path", "best_ms": "ms", "times_the_limit": "× limit", "max_difference": "largest difference"}
-    return make_table(
-        list(names.values()), [[row[name] for name in names] for row in read_rows(RUNS / "inference.csv")]
-    )
+    rows = pd.read_csv(RUNS / "inference.csv", dtype=str, keep_default_na=False)
+    return format_markdown(list(names.values()), rows[list(names)].to_numpy())
 
 
 def list_stages():
@@ -533,15 +502,16 @@ def tabulate_stages():
         rows, text = read_history(RUNS / f"{name}_history.csv"), f"`{name}`"
         if len(rows) > 1:  # as in draw_history
             text = f"[{text}](../results/{name}_history.png)"
-        minutes = sum(row["seconds"] for row in rows) / 60
+        minutes = rows["seconds"].sum() / 60
         photos = len(rows) * stage.get("samples", PHOTOS_AN_EPOCH)
-        best = min(rows, key=lambda row: row["val_distance"] if row.get("val_style") else row["val_hole_l1"])
-        style = f"{best['val_style']:.3f}" if best.get("val_style") else "–"
+        has_style = rows.get("val_style", pd.Series()).any()
+        best = rows.loc[rows["val_distance" if has_style else "val_hole_l1"].idxmin()]
+        style = f"{best['val_style']:.3f}" if has_style else "–"
         error, weight = f"{best['val_hole_l1']:.4f}", f"{stage.get('adversarial_weight', 1.0):.0f}"
         rate = f"{stage['generator_learning_rate']:.1e}"
         lines.append([text, f"{photos:,}", stage["image_size"], f"{minutes:.0f}", rate, weight, error, style])
     head = ["training", "photos shown", "pixels", "minutes", "learning rate", "adversarial weight"]
-    return make_table([*head, "validation hole error", "validation style"], lines)
+    return format_markdown([*head, "validation hole error", "validation style"], lines)
 
 
 def tabulate_gpu():
@@ -551,7 +521,9 @@ def tabulate_gpu():
         rate = row["photos_a_second"] * speed["gflop_a_photo"] / 1000
         share = f"{rate / row['matrix_product_tflops']:.0%}"
         lines.append([row["precision"], row["photos_a_second"], f"{rate:.0f}", row["matrix_product_tflops"], share])
-    return make_table(["precision", "photos a second", "TFLOP/s", "large matrix products, TFLOP/s", "share"], lines)
+    return format_markdown(
+        ["precision", "photos a second", "TFLOP/s", "large matrix products, TFLOP/s", "share"], lines
+    )
 
 
 def describe_weights():
@@ -562,8 +534,7 @@ def describe_weights():
 
 def add_up_training():
     """Minutes of the trainings that the histories record, and grams of CO₂, estimated: nothing was metered."""
-    histories = [read_history(RUNS / f"{name}_history.csv") for name, _ in list_stages()]
-    minutes = sum(row["seconds"] for rows in histories for row in rows) / 60
+    minutes = sum(read_history(RUNS / f"{name}_history.csv")["seconds"].sum() for name, _ in list_stages()) / 60
     return minutes, minutes / 60 * WATTS / 1000 * GRAMS_A_KWH
 
 
@@ -577,18 +548,17 @@ def describe_training_cost():
 
 def write_model_index():
     """Measures of the generator, alone and blind, and emissions, as YAML for the front matter of the model card."""
-    table = read_run(RUNS / "evaluation.json")["table"]
-    rows = {(r["kind"], r["difficulty"]): r for r in table if (r["fill"], r["mode"]) == ("generator", "blind")}
+    rows = read_table("evaluation").query("fill == 'generator' and mode == 'blind'").set_index("hole")
     lines = ["model-index:", "- name: inpainting_generator_best", "  results:"]
-    for kind, difficulty in HEADLINE["cells"]:
-        row = rows[kind, difficulty]
+    for hole in HEADLINE["holes"]:
+        row = rows.loc[hole]
         lines += [
             "  - task:",
             "      type: image-to-image",
             "      name: Image inpainting",
             "    dataset:",
             "      type: landscape-photos",
-            f"      name: {row['photos']} held-out landscape photos at 256 px, {difficulty} {kind} holes",
+            f"      name: {row['photos']} held-out landscape photos at 256 px, {row['difficulty']} {row['kind']} holes",
             "    metrics:",
             "    - type: psnr",
             "      name: Hole PSNR, dB",
@@ -614,7 +584,7 @@ PHOTOS_AN_EPOCH = 5240  # where a training shows every photo once, in whole batc
 WATTS, GRAMS_A_KWH = 30, 400  # two cores of a server under load, and about the world's mix of electricity
 HEADLINE = dict(
     methods=("Telea", "PatchMatch", "smooth fill", "generator"),
-    cells=(("brush", "medium"), ("box", "medium"), ("box", "hard")),
+    holes=["brush medium", "box medium", "box hard"],
 )
 TABLES = {
     "hole_psnr": partial(tabulate, "evaluation", show_psnr, "hole PSNR, dB", **HEADLINE),

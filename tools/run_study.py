@@ -77,9 +77,7 @@ def run(name, study, photos, test, vgg19):
 
 
 def measure_fills(fills, test, study):
-    found = evaluate(fills, test.images, count=study["test_photos"], progress=False)
-    table = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in found.table]
-    return {"evaluation": {"settings": found.settings, "table": table}}
+    return {"evaluation": evaluate(fills, test.images, count=study["test_photos"], progress=False).to_dict()}
 
 
 def write_result(name, result):

@@ -5,24 +5,25 @@ import inspect
 import itertools
 import json
 import math
-import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from ..data.edges import combine_edges, detect_edges
 from ..data.masks import DIFFICULTIES, MASK_KINDS, create_mask
-from ..files import format_csv, write_atomically
+from ..files import format_markdown, write_atomically
 from ..inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
 from .feature_measures import FEWEST_PHOTOS, compare, describe, embed, kernel_distance, split_kernel_distance
 from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
+CELL = ["fill", "kind", "difficulty", "mode"]  # what a mean is taken within
 RESAMPLES = 1000  # of the bootstrap
 GRAY_LEVEL = 1 / 255
 
@@ -38,10 +39,18 @@ def generator_fill(generator):
     return fill
 
 
-def stored_masks(shape, kind, difficulty, count, seed=0):
-    """The masks of `evaluate` for its first `count` photos: uint8 (count, H, W, 1), 1 = keep."""
-    masks = [_draw_mask(shape, kind, difficulty, seed, i) for i in range(count)]
-    return np.stack(masks).astype(np.uint8)
+def draw_mask(shape, kind, difficulty, seed, index):
+    """The mask under which `evaluate` measures its photo number `index`: float32 (H, W, 1), 1 = keep, 0 = remove.
+
+    Raises: ValueError for a kind or difficulty that is unknown.
+    """
+    if kind not in MASK_KINDS or difficulty not in DIFFICULTIES:
+        raise ValueError(
+            f"The masks {kind!r}, {difficulty!r} are unknown: choose kinds of {', '.join(MASK_KINDS)} and "
+            f"difficulties of {', '.join(DIFFICULTIES)}."
+        )
+    seeds = [seed, MASK_KINDS.index(kind), list(DIFFICULTIES).index(difficulty), index]
+    return create_mask(shape, seed=seeds, difficulty=difficulty, kind=kind)
 
 
 def check_disjoint(records, other_records):
@@ -61,57 +70,62 @@ def check_disjoint(records, other_records):
                 )
 
 
-def paired_difference(ours, other, seed=0):
-    """The mean of ours − other, picture by picture, and its 95 % bootstrap interval: (mean, low, high).
+def mean_and_interval(values, seed=0):
+    """The mean of numbers and its 95 % bootstrap interval: (mean, low, high).
 
-    Args:
-        ours, other: numbers of the same pictures in the same order. Pairs with a nan are left out.
+    nan is left out, and of nothing all three are nan. `scipy.stats.bootstrap` has no interval where a number is
+    infinite (the PSNR of a perfect fill) and none for one picture alone.
     """
-    difference = np.array(ours, float) - np.array(other, float)
-    difference = difference[~np.isnan(difference)]
-    rng = np.random.default_rng(seed)
-    means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(RESAMPLES)]
-    return float(difference.mean()), *map(float, np.quantile(means, [0.025, 0.975]))
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return (math.nan,) * 3
+    rng = np.random.default_rng(seed)  # the same resamples for every fill
+    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975], method="inverted_cdf")  # no inf - inf
+    return float(values.mean()), float(low), float(high)
 
 
 @dataclass
 class Evaluation:
-    """What `evaluate` found.
+    """What `evaluate` found, as two pandas DataFrames.
 
-    rows: one dict a picture. table: one dict a fill, mask kind, difficulty and mode: the mean of every measure, over
+    rows: a row a picture. table: a row a fill, mask kind, difficulty and mode: the mean of every measure, over
     the pictures where it is a number, with its 95 % bootstrap interval (_low, _high); kid, which is of a set and not
     a mean, with 1.96 standard errors to each side (kid_part, in rows, is a picture's part in it); the best and worst
     picture by hole PSNR. settings: the masks' hash and all else that the numbers depend on.
     """
 
-    rows: list
-    table: list
+    rows: pd.DataFrame
+    table: pd.DataFrame
     settings: dict
 
     def to_markdown(self):
         """The table as Markdown text: mean (95 % interval); nothing where there is no number."""
-        names = [name for name in MEASURES if name in self.table[0]]
-        units = {name: f" [{unit}]" for name, (unit, _) in MEASURES.items() if unit}
-        keys = ["fill", "mode", "kind", "difficulty", "photos", *names, "best", "worst", "flags"]
-        lines = ["| " + " | ".join(key.replace("_", " ") + units.get(key, "") for key in keys) + " |"]
-        lines.append("|---" * len(keys) + "|")
-        for row in self.table:
-            cells = {key: row[key] for key in keys}
-            for name in names:
-                digits = MEASURES[name][1]
-                mean, low, high = (f"{row[name + end]:.{digits}f}" for end in ("", "_low", "_high"))
-                cells[name] = "" if mean == "nan" else f"{mean} ({low} to {high})"
-            lines.append("| " + " | ".join(str(cell) for cell in cells.values()) + " |")
-        return "\n".join(lines) + "\n"
+        text = self.table[["fill", "mode", "kind", "difficulty", "photos"]].copy()
+        for name, (unit, digits) in MEASURES.items():
+            if name in self.table:
+                text[name.replace("_", " ") + (unit and f" [{unit}]")] = [
+                    "" if math.isnan(mean) else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+                    for mean, low, high in self.table[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+                ]
+        text = text.join(self.table[["best", "worst", "flags"]])
+        return format_markdown(list(text), text.to_numpy()) + "\n"
+
+    def to_dict(self):
+        """Settings and table as JSON has them: four decimals, None where a number is missing or infinite."""
+        return {
+            "settings": self.settings,
+            "table": json.loads(self.table.to_json(orient="records", double_precision=4)),
+        }
 
     def write(self, folder, name="evaluation"):
         """Write <name>.csv, .json (with the settings), .md and <name>_pictures.csv; returns their paths."""
-        table, rows = ([{k: _tidy(v) for k, v in row.items()} for row in rows] for rows in (self.table, self.rows))
         texts = {
-            f"{name}.csv": format_csv(table),
-            f"{name}.json": json.dumps({"settings": self.settings, "table": table}, indent=1) + "\n",
+            f"{name}.csv": self.table.round(4).to_csv(index=False, lineterminator="\n"),
+            f"{name}.json": json.dumps(self.to_dict(), indent=1) + "\n",
             f"{name}.md": self.to_markdown(),
-            f"{name}_pictures.csv": format_csv(rows),
+            f"{name}_pictures.csv": self.rows.round(4).to_csv(index=False, lineterminator="\n"),
         }
         for file, text in texts.items():
             write_atomically(Path(folder, file), text)
@@ -141,7 +155,7 @@ def evaluate(
             with the hole set to 0: hidden pixels never reach a fill. Guided edges are the truth's in the hole.
         photos: a PhotoSet, of which `split` is used (and shares nothing with the others), or uint8 (N, H, W, 3).
         count: use the first `count` photos only.
-        masks: None draws them (kinds x difficulties, see `stored_masks`); or one for each photo, kind "given".
+        masks: None draws them, kinds x difficulties; or one for each photo, kind "given".
         perceptual: None, or the model of `build_perceptual`, for the columns feature_distance and texture_distance
             (see `compare` in feature_measures.py).
         deep_features: None, or a model of `build_perceptual` with layer_names=("block4_conv4", "block5_conv4"), which
@@ -161,18 +175,20 @@ def evaluate(
     fills = {n: generator_fill(f) if hasattr(f, "predict_on_batch") else f for n, f in fills.items()}
     guidable = [name for name, fill in fills.items() if "edges" in inspect.signature(fill).parameters]
     runs = [(mode, name) for mode in modes for name in (guidable if mode == "guided" else fills)]
-    if not runs or not set(modes) <= set(MODES):
+    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
+    if not runs or not cells or not set(modes) <= set(MODES):
         raise ValueError(
-            f"modes={modes} leaves nothing to do for the fills {list(fills)}: choose from {', '.join(MODES)} "
-            "and at least one fill, with a parameter named edges for guided."
+            f"modes={modes}, kinds={kinds} and difficulties={difficulties} leave nothing to do for the fills "
+            f"{list(fills)}: choose modes of {', '.join(MODES)}, a kind and a difficulty of holes, and at least one "
+            "fill, with a parameter named edges for guided."
         )
     if deep_features is not None and len(indices) < FEWEST_PHOTOS:
         raise ValueError(
             f"KID compares sets of pictures, and {len(indices)} photos are too few: use at least {FEWEST_PHOTOS}, or "
             "leave deep_features out."
         )
-    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
-    rows, mask_hash, photo_hash = [], hashlib.sha256(), hashlib.sha256()
+    judged = {(name, *cell, mode): [] for name in fills for cell in cells for mode in modes if (mode, name) in runs}
+    mask_hash, photo_hash = hashlib.sha256(), hashlib.sha256()
     deep = defaultdict(list)  # what `embed` finds, of one batch after the other
     bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=not progress)
     with ThreadPoolExecutor() as pool, bar:
@@ -181,7 +197,7 @@ def evaluate(
             pixels = [np.ascontiguousarray(images[indices[i]]) for i in some]
             truths = [np.float32(photo) / np.float32(255) for photo in pixels]
             if masks is None:
-                keeps = list(pool.map(partial(_draw_mask, images.shape[1:], kind, level, seed), some))
+                keeps = list(pool.map(partial(draw_mask, images.shape[1:], kind, level, seed), some))
             else:
                 keeps = [check_hole(masks[i], images.shape[1:]) for i in some]
             for photo, keep in zip(pixels, keeps, strict=True):
@@ -206,12 +222,14 @@ def evaluate(
                 if start == 0 and not guided:
                     inputs = _hide(truths[:1], keeps[:1], False, name in guidable, pool)
                     found[0]["flags"] += _check_repeatable(fills[name], *inputs, pool)
-                for i, values in zip(some, found, strict=True):
-                    cell = {"fill": name, "kind": kind, "difficulty": level, "mode": mode, "photo": names[i]}
-                    rows.append({**cell, **values})
+                judged[name, kind, level, mode] += [
+                    {"photo": names[i], **values} for i, values in zip(some, found, strict=True)
+                ]
                 bar.update(len(some))
-    order = {key: i for i, key in enumerate((n, *cell, m) for n in fills for cell in cells for m in modes)}
-    rows.sort(key=lambda row: order[_cell_of(row)])
+    rows = pd.DataFrame(
+        {**dict(zip(CELL, cell, strict=True)), **values} for cell, found in judged.items() for values in found
+    )
+    rows["flags"] = rows["flags"].str.join("; ")
     settings = {
         "photos": len(indices),
         "image_shape": list(images.shape[1:]),
@@ -224,17 +242,8 @@ def evaluate(
         "masks_sha256": mask_hash.hexdigest(),
         "photos_sha256": photo_hash.hexdigest(),
     }
-    return Evaluation(rows, _summarize(rows, deep, seed), settings)
-
-
-def _draw_mask(shape, kind, difficulty, seed, index):
-    if kind not in MASK_KINDS or difficulty not in DIFFICULTIES:
-        raise ValueError(
-            f"The masks {kind!r}, {difficulty!r} are unknown: choose kinds of {', '.join(MASK_KINDS)} and "
-            f"difficulties of {', '.join(DIFFICULTIES)}."
-        )
-    seeds = [seed, MASK_KINDS.index(kind), list(DIFFICULTIES).index(difficulty), index]
-    return create_mask(shape, seed=seeds, difficulty=difficulty, kind=kind)
+    table = _summarize(rows, deep, seed)
+    return Evaluation(rows, table, settings)
 
 
 def _choose_photos(photos, split, count):
@@ -306,71 +315,34 @@ def _put_back(raw, truth, keep):
     return np.where(keep == 1, truth, np.clip(np.nan_to_num(raw), 0, 1)).astype(np.float32)
 
 
-def _cell_of(row):
-    return row["fill"], row["kind"], row["difficulty"], row["mode"]
-
-
 def _summarize(rows, deep, seed):
-    """One dict for each fill, kind, difficulty and mode. deep: lists of what `embed` found, or empty."""
-    table = []
-    names = [name for name in MEASURES if name in rows[0]]
-    for (fill, kind, difficulty, mode), cell in itertools.groupby(rows, _cell_of):
-        cell = list(cell)
-        sound = [row for row in cell if "nan" not in row["flags"]]
-        counts = Counter(flag for row in cell for flag in row["flags"])
-        summary = {"fill": fill, "kind": kind, "difficulty": difficulty, "mode": mode}
-        summary |= {"photos": len(sound), "excluded": len(cell) - len(sound)}
-        summary["flags"] = "; ".join(f"{flag} {counts[flag]}" for flag in sorted(counts))
-        ranked = sorted(sound, key=lambda row: row["hole_psnr"])
-        summary["best"], summary["worst"] = (ranked[i]["photo"] if sound else "" for i in (-1, 0))
-        values = np.array([[row[name] for name in names] for row in sound]).reshape(len(sound), len(names))
-        summary |= mean_and_interval(values, names, seed)
-        if deep:
-            summary |= _kernel_distance(cell, deep[fill, kind, difficulty, mode], deep[kind, difficulty])
-        table.append(summary)
-    return table
-
-
-def _kernel_distance(cell, fills, photos):
-    """1000 times the `kernel_distance` of a cell's sound pictures and its interval; nan if they are too few.
-
-    Each sound picture's row gets its part, kid_part, to compare two fills picture by picture.
-    """
-    sound = ["nan" not in row["flags"] for row in cell]
-    if sum(sound) < FEWEST_PHOTOS:
-        return dict.fromkeys(("kid", "kid_low", "kid_high"), math.nan)
-    sets = [[np.concatenate(layer)[sound] for layer in zip(*batches, strict=True)] for batches in (fills, photos)]
-    distance, error = kernel_distance(*sets)
-    for row, part in zip(itertools.compress(cell, sound), split_kernel_distance(*sets), strict=True):
-        row["kid_part"] = 1000 * float(part)
-    low, high = distance - 1.96 * error, distance + 1.96 * error
-    return {"kid": 1000 * distance, "kid_low": 1000 * low, "kid_high": 1000 * high}
-
-
-def mean_and_interval(values, names, seed):
-    """Column means of (pictures, measures) and the 2.5 % and 97.5 % quantiles of the bootstrapped means; no nan in."""
-    if not len(values):
-        return {name + end: math.nan for name in names for end in ("", "_low", "_high")}
-    rng = np.random.default_rng(seed)  # the same resamples for every fill
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
-        mean = np.nanmean(values, axis=0)
-        means = [np.nanmean(values[rng.integers(len(values), size=len(values))], axis=0) for _ in range(RESAMPLES)]
-        low, high = np.nanquantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")  # no inf - inf
-    result = {}
-    for i, name in enumerate(names):
-        result |= {
-            name: float(mean[i]),
-            name + "_low": float(low[i]),
-            name + "_high": float(high[i]),
+    """One row for each fill, kind, difficulty and mode; where `deep` has what `embed` found, `rows` get kid_part."""
+    table, parts, names = [], [], [name for name in MEASURES if name in rows]
+    for cell, pictures in rows.groupby(CELL, sort=False):
+        is_sound = ~pictures["flags"].str.contains("nan")
+        sound = pictures[is_sound]
+        ranked = sound.sort_values("hole_psnr", kind="stable")["photo"].to_list() or [""]
+        counts = pictures["flags"].str.get_dummies("; ").sum()
+        summary = {
+            **dict(zip(CELL, cell, strict=True)),
+            "photos": len(sound),
+            "excluded": len(pictures) - len(sound),
+            "flags": "; ".join(f"{flag} {count}" for flag, count in counts.items()),
+            "best": ranked[-1],
+            "worst": ranked[0],
         }
-    return result
-
-
-def _tidy(value):
-    """A value as it stands in a file: four decimals, "inf", nothing for nan, flags as one text."""
-    if isinstance(value, list):
-        return "; ".join(value)
-    if not isinstance(value, float):
-        return value
-    return None if math.isnan(value) else round(value, 4) if math.isfinite(value) else "inf"
+        for name in names:
+            summary |= zip((name, f"{name}_low", f"{name}_high"), mean_and_interval(sound[name], seed), strict=True)
+        if deep:
+            distance = error = math.nan
+            if len(sound) >= FEWEST_PHOTOS:
+                batches = deep[cell], deep[cell[1:3]]
+                sets = [[np.concatenate(layer)[is_sound] for layer in zip(*some, strict=True)] for some in batches]
+                distance, error = kernel_distance(*sets)
+                parts.append(pd.Series(1000 * split_kernel_distance(*sets), sound.index))
+            ends = {"kid": 0, "kid_low": -1.96, "kid_high": 1.96}
+            summary |= {name: 1000 * (distance + errors * error) for name, errors in ends.items()}
+        table.append(summary)
+    if parts:
+        rows["kid_part"] = pd.concat(parts)
+    return pd.DataFrame(table)

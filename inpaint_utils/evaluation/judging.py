@@ -1,12 +1,13 @@
 """People decide: two fills of the same hole side by side, and one question, which of them looks real."""
 
-import csv
 import math
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
 
 from .. import figures
 from ..host import is_interactive
@@ -14,20 +15,6 @@ from ..host import is_interactive
 REPEATED = 0.25  # of the pairs, shown a second time with the sides changed
 SIDES = ("left", "right")
 QUESTION = "Which looks real?"
-
-
-def wilson_interval(wins, total, z=1.96):
-    """The interval of a share that was seen as `wins` of `total`, (low, high), 95 % with this z; (0, 1) of nothing.
-
-    Wilson 1927: it stays within [0, 1] and is honest for few trials, too.
-    """
-    if not 0 <= wins <= total:
-        raise ValueError(f"There are {wins} wins in {total} trials, expected 0 to {total}: count them again.")
-    if total == 0:
-        return 0.0, 1.0
-    share, extra = wins / total, z**2 / total
-    centre, reach = share + extra / 2, z * math.sqrt(share * (1 - share) / total + extra / (4 * total))
-    return max(0.0, (centre - reach) / (1 + extra)), min(1.0, (centre + reach) / (1 + extra))
 
 
 class Judging:
@@ -71,12 +58,7 @@ class Judging:
         row = dict(sitting=self.started, picture=place, left=left, right=right, repeat=int(repeat))
         row["real"] = left if side == "left" else right
         self.answers.append(row)
-        is_new = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row)
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
+        pd.DataFrame([row]).to_csv(self.path, mode="a", header=not self.path.exists(), index=False)
 
     def describe(self):
         """What this sitting says, in two sentences; pairs that came again count for the second one only."""
@@ -84,7 +66,9 @@ class Judging:
         again = [row["real"] == first[row["picture"]] for row in self.answers if row["repeat"]]
         name = list(self.fills)[-1]
         wins = sum(real == name for real in first.values())
-        low, high = (100 * end for end in wilson_interval(wins, len(first)))
+        # Wilson 1927: it stays within [0, 1] and is honest for few trials, too.
+        interval = binomtest(wins, len(first)).proportion_ci(method="wilson") if first else (0, 1)
+        low, high = (100 * end for end in interval)
         return (
             f"“{name}” looked real in {wins} of {len(first)} pairs (95 % interval {low:.0f} to {high:.0f} %). "
             f"You said the same again of {sum(again)} of {len(again)} pairs that came twice."
