@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .files import write_atomically
 
@@ -71,14 +72,20 @@ def draw_curves(figure, rows):
     epochs = [row["epoch"] for row in rows]
     judged = any(row.get("discriminator_loss") for row in rows)
     losses, errors, *rest = figure.subplots(1, 2 + judged)
-    _draw_lines(losses, epochs, rows, ["generator_loss", "val_generator_loss"], "generator loss", zero=False)
-    _draw_lines(errors, epochs, rows, ["hole_l1", "val_hole_l1"], "mean error inside the hole", zero=False)
+    both = ("training", "validation")
+    _draw_lines(
+        losses, epochs, rows, dict(zip(("generator_loss", "val_generator_loss"), both, strict=True)), "generator loss"
+    )
+    _draw_lines(
+        errors, epochs, rows, dict(zip(("hole_l1", "val_hole_l1"), both, strict=True)), "mean error inside the hole"
+    )
     if not judged:
         return
     (duty,) = rest
-    _draw_lines(duty, epochs, rows, ["discriminator_loss", "duty"], "discriminator: loss and duty cycle")
+    _draw_lines(duty, epochs, rows, {"discriminator_loss": "loss", "duty": "duty cycle"}, "discriminator")
+    duty.set_ylim(bottom=0)
     duty.axhline(0.693, color=QUIET, linewidth=0.8, linestyle=":")
-    duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=7, color=QUIET, va="bottom")
+    duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=8, color=QUIET, va="bottom")
 
 
 def draw_difficulties(table):
@@ -124,7 +131,7 @@ def draw_histogram(shares, bands):
         place.axvspan(100 * low, 100 * high, color=colour, alpha=0.15, label=name)
     place.set(xlabel="removed pixels, %", ylabel="masks")
     place.spines[["top", "right"]].set_visible(False)
-    place.legend(fontsize=8, frameon=False, ncols=3)
+    figure.legend(loc="outside upper right", fontsize=8, frameon=False, ncols=3)
     return figure
 
 
@@ -186,15 +193,14 @@ def to_numpy(tensor):
     return ops.convert_to_numpy(tensor)
 
 
-def _draw_lines(place, epochs, rows, names, title, zero=True):
-    for name, colour in zip(names, COLOURS, strict=False):
+def _draw_lines(place, epochs, rows, labels, title):
+    """Lines over the epochs in one axes; labels: {name in the history: what the reader sees}."""
+    for (name, label), colour in zip(labels.items(), COLOURS, strict=False):
         if name in rows[0]:
-            label = name.replace("val_", "validation ").replace("_", " ")
             place.plot(epochs, [row.get(name) for row in rows], "o-", markersize=2.5, color=colour, label=label)
     place.set_title(title, fontsize=9, color=INK, loc="left")
     place.set_xlabel("epoch", fontsize=8)
-    place.tick_params(labelsize=7)
-    if zero:
-        place.set_ylim(bottom=0)
+    place.xaxis.set_major_locator(MaxNLocator(integer=True))
+    place.tick_params(labelsize=8)
     place.spines[["top", "right"]].set_visible(False)
-    place.legend(fontsize=7, frameon=False)
+    place.legend(fontsize=8, frameon=False)
