@@ -14,6 +14,7 @@ from .data.photos import SPLITS, find_photos, open_photos, prepare_photos
 from .data.splits import SPLIT_SEED
 from .evaluation.evaluate import evaluate, mean_and_interval
 from .evaluation.measures import MEASURES
+from .files import format_markdown
 from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, find_photo_folder, is_interactive
 from .inference.inpaint import find_generator, inpaint, load_generator
 from .networks import models
@@ -250,8 +251,7 @@ def tabulate(table, measures=("hole_psnr", "sharpness")):
     methods = table["fill"].mask(guidable, table["fill"] + ", " + table["mode"])
     cells = texts[0].str.cat(texts[1:], sep=" · ").groupby([methods, holes], sort=False).first().unstack()
     cells = cells[holes.unique()].loc[methods.unique()]
-    lines = [["method", *cells.columns], ["---"] * (1 + cells.shape[1]), *cells.reset_index().to_numpy()]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return format_markdown(["method", *cells.columns], cells.reset_index().to_numpy()) + "\n"
 
 
 def take_split(photos, name):

@@ -14,9 +14,11 @@ import nbclient
 import nbformat
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from tiny import build_tiny_gan, make_batches, read_weights, same_bits
 
 from inpaint_utils import ThrottledAdam, files
+from inpaint_utils.figures import draw_curves
 from inpaint_utils.training import callbacks
 from inpaint_utils.training.callbacks import SaveBest, TimeBudget, TrainingMonitor, describe_epoch, plan_learning_rate
 from inpaint_utils.training.recipe import make_callbacks
@@ -371,3 +373,13 @@ def test_a_real_notebook_shows_one_text_and_one_picture(tmp_path, monkeypatch):
     lines = outputs[0].data["text/plain"].splitlines()
     assert [line[:11] for line in lines] == ["epoch   1/3", "epoch   2/3", "epoch   3/3"]
     assert "image/jpeg" in outputs[1].data
+
+
+def test_training_curves_are_labelled_in_words_with_whole_epochs():
+    row = {"generator_loss": 3.0, "val_generator_loss": 4.0, "hole_l1": 0.1, "val_hole_l1": 0.2}
+    rows = [{**row, "epoch": epoch, "discriminator_loss": 0.6, "duty": 1.0} for epoch in (1, 2)]
+    figure = Figure()
+    draw_curves(figure, rows)
+    labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
+    assert labels == [["training", "validation"], ["training", "validation"], ["loss", "duty cycle"]]
+    assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())

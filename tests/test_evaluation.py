@@ -11,7 +11,7 @@ import tiny
 
 from inpaint_utils.data.masks import DIFFICULTIES, create_mask
 from inpaint_utils.evaluation import evaluate as evaluation
-from inpaint_utils.evaluation.evaluate import check_disjoint, evaluate, generator_fill
+from inpaint_utils.evaluation.evaluate import check_disjoint, draw_mask, evaluate, generator_fill
 from inpaint_utils.evaluation.feature_measures import (
     compare,
     crop_around_hole,
@@ -632,3 +632,14 @@ def test_a_progress_bar_counts_the_pictures(capsys):
     assert "5/5" in capsys.readouterr().err
     run({"mean fill": mean_fill}, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_mask_drawn_alone_is_the_one_that_evaluate_used():
+    seen = []
+
+    def spy(image, mask):
+        seen.append(mask)
+        return image
+
+    evaluate({"spy": spy}, PHOTOS[:2], kinds=("box",), difficulties=("hard",), modes=("blind",), seed=3, progress=False)
+    assert np.array_equal(seen[1], draw_mask(PHOTOS[0].shape, "box", "hard", 3, 1))
