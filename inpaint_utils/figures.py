@@ -120,7 +120,7 @@ def draw_side_by_side(histories, pictures, columns=()):
             place.set_ylim(0, max(0.85, place.get_ylim()[1]))
         if measure == "discriminator_loss":
             place.axhline(0.693, color=QUIET, linewidth=0.8, linestyle="--")
-            place.annotate("chance 0.693", (1, 0.693), fontsize=8, color=QUIET, va="bottom")
+            place.text(0.04, 0.04, "dashed: chance, 0.693", transform=place.transAxes, fontsize=8, color=QUIET)
     _draw_grid(lower, [pictures], columns)
     return figure
 

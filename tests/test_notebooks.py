@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 TINY = ["-p", "epochs", "1", "-p", "base_filters", "4", "-p", "image_size", "128", "-p", "batch_size", "4"]
 TINY += ["-p", "ema_momentum", "0.9"]  # the committed notebooks run without
+TINY += ["-p", "balance_epochs", "1"]
 
 
 # Whoever asks for anything beyond this machine is refused at once.
@@ -211,7 +212,8 @@ def test_notebooks_run_on_jax(tmp_path):
 
 
 ALONE = {  # as little as each can do
-    "02": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128", "-p", "base_filters", "4"],
+    "02": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128", "-p", "base_filters", "4"]
+    + ["-p", "balance_epochs", "0"],
     "03": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128"],
     "04": ["-p", "photo_limit", "1", "-p", "image_size", "128"],
 }
