@@ -198,6 +198,15 @@ def test_changed_parameters_arrive(kaggle, kaggle_run):
     assert len(rows) == 2, "one epoch"
 
 
+def test_notebook_2_trains_unbalanced_and_balanced_side_by_side(kaggle_run):
+    _, _, executed, _ = kaggle_run
+    text = printed(executed / NOTEBOOKS[1].name)
+    assert all(f"{name:10}: lowest loss " in text for name in ("unbalanced", "balanced"))
+    cells = nbformat.read(executed / NOTEBOOKS[1].name, as_version=4).cells
+    (drawn,) = [cell for cell in cells if cell.cell_type == "code" and "draw_side_by_side(" in cell.source]
+    assert "image/jpeg" in drawn.outputs[0].data
+
+
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_notebooks_run_on_jax(tmp_path):
     """Training alone, which is what differs; INPAINT_SLOW=1 runs all four (minutes, mostly JAX's compiling)."""
