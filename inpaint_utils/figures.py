@@ -13,6 +13,12 @@ from .files import write_atomically
 
 INK, QUIET = "#1f2933", "#9aa5b1"
 COLOURS = ("#2463a6", "#d1661f", "#3a8f5c", "#8a4fa3", "#b8902c", "#5f6c7b")
+SIDE_BY_SIDE = {  # what two trainings are compared by: names in the history, and what the reader sees
+    "discriminator_loss": "discriminator's loss",
+    "duty": "duty cycle",
+    "adversarial": "adversarial loss",
+    "val_hole_l1": "validation: hole error",
+}
 
 
 def draw_pictures(rows, columns=(), names=(), width=2.2):
@@ -28,17 +34,7 @@ def draw_pictures(rows, columns=(), names=(), width=2.2):
     height = width * rows[0][0].shape[0] / rows[0][0].shape[1]
     size = (width * len(rows[0]) + (0.4 if names else 0), height * len(rows) + (0.3 if columns else 0))
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for place, picture in (
-        (place, picture) for row in zip(axes, rows, strict=True) for place, picture in zip(*row, strict=False)
-    ):
-        place.imshow(np.squeeze(np.clip(picture, 0, 1)), cmap="gray", vmin=0, vmax=1)
-        place.set(xticks=[], yticks=[])
-        place.spines[:].set_visible(False)
-    for place, title in zip(axes[0], columns, strict=False):
-        place.set_title(title, fontsize=9, color=INK)
-    for place, name in zip(axes[:, 0], names, strict=False):
-        place.set_ylabel(name, fontsize=9, color=INK)
+    _draw_grid(figure, rows, columns, names)
     return figure
 
 
@@ -86,6 +82,47 @@ def draw_curves(figure, rows):
     duty.set_ylim(bottom=0)
     duty.axhline(0.693, color=QUIET, linewidth=0.8, linestyle=":")
     duty.annotate("chance 0.693", (epochs[0], 0.693), fontsize=8, color=QUIET, va="bottom")
+
+
+def draw_side_by_side(histories, pictures, columns=()):
+    """Trainings of the same networks side by side: both curves in every panel, and below what each made of a photo.
+
+    The panels are the discriminator's loss (dashed: chance), the duty cycle, the generator's adversarial loss, and the
+    mean error inside the hole of the validation photos.
+
+    Args:
+        histories: {name: history} of trainings of `InpaintingGAN` with validation photos, a history as `fit` returns
+            it: dict of lists, one float an epoch.
+        pictures: list of (H, W, 3) RGB pictures in [0, 1], a row below the curves.
+        columns: titles above the pictures.
+
+    Returns: a matplotlib Figure.
+    Raises:
+        ValueError: if a history lacks one of the four measures, or has another number of epochs than the first.
+    """
+    epochs = len(next(iter(histories.values())).get("loss", ()))
+    for name, history in histories.items():
+        for measure in SIDE_BY_SIDE:
+            if len(history.get(measure, ())) != epochs:
+                raise ValueError(
+                    f"the history of {name!r} has {len(history.get(measure, ()))} epochs of {measure}, expected "
+                    f"{epochs}: train an InpaintingGAN with validation_data, as many epochs as the others."
+                )
+    height = 9.6 / len(pictures) * pictures[0].shape[0] / pictures[0].shape[1] + 0.3
+    figure = Figure(figsize=(9.6, 2.4 + height), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[2.4, height])
+    for place, (measure, title) in zip(upper.subplots(1, len(SIDE_BY_SIDE)), SIDE_BY_SIDE.items(), strict=True):
+        rows = [{name: history[measure][epoch] for name, history in histories.items()} for epoch in range(epochs)]
+        _draw_lines(place, range(1, epochs + 1), rows, {name: name for name in histories}, title)
+        if measure != "duty":
+            place.get_legend().remove()
+        if measure in ("duty", "discriminator_loss"):
+            place.set_ylim(0, max(0.85, place.get_ylim()[1]))
+        if measure == "discriminator_loss":
+            place.axhline(0.693, color=QUIET, linewidth=0.8, linestyle="--")
+            place.text(0.04, 0.04, "dashed: chance, 0.693", transform=place.transAxes, fontsize=8, color=QUIET)
+    _draw_grid(lower, [pictures], columns)
+    return figure
 
 
 def draw_difficulties(table):
@@ -191,6 +228,21 @@ def to_numpy(tensor):
     from keras import ops
 
     return ops.convert_to_numpy(tensor)
+
+
+def _draw_grid(figure, rows, columns=(), names=()):
+    """The pictures of `draw_pictures` in a figure or a part of one."""
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for place, picture in (
+        (place, picture) for row in zip(axes, rows, strict=True) for place, picture in zip(*row, strict=False)
+    ):
+        place.imshow(np.squeeze(np.clip(picture, 0, 1)), cmap="gray", vmin=0, vmax=1)
+        place.set(xticks=[], yticks=[])
+        place.spines[:].set_visible(False)
+    for place, title in zip(axes[0], columns, strict=False):
+        place.set_title(title, fontsize=9, color=INK)
+    for place, name in zip(axes[:, 0], names, strict=False):
+        place.set_ylabel(name, fontsize=9, color=INK)
 
 
 def _draw_lines(place, epochs, rows, labels, title):

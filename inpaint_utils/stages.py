@@ -49,7 +49,7 @@ SETTINGS = {
     **dict.fromkeys(("photo_folder", "output_folder", "vgg19_weights", "generator_path"), TEXT),
     **dict.fromkeys(("own_photo", "own_mask"), TEXT),
     **dict.fromkeys(("base_filters", "batch_size", "epochs", "throttle_every"), COUNT),
-    **dict.fromkeys(("photo_limit", "patience", "plateau_patience", "warm_up_steps"), COUNT_OR_NONE),
+    **dict.fromkeys(("photo_limit", "patience", "plateau_patience", "warm_up_steps", "balance_epochs"), COUNT_OR_NONE),
     "samples": COUNT_OR_NONE,
     **dict.fromkeys(("seed", "split_seed"), SEED),
     **dict.fromkeys(("image_size", "prepared_size"), SIZE),

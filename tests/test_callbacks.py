@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from tiny import build_tiny_gan, make_batches, read_weights, same_bits
 
 from inpaint_utils import ThrottledAdam, files
-from inpaint_utils.figures import draw_curves
+from inpaint_utils.figures import SIDE_BY_SIDE, draw_curves, draw_side_by_side
 from inpaint_utils.training import callbacks
 from inpaint_utils.training.callbacks import SaveBest, TimeBudget, TrainingMonitor, describe_epoch, plan_learning_rate
 from inpaint_utils.training.recipe import make_callbacks
@@ -383,3 +383,21 @@ def test_training_curves_are_labelled_in_words_with_whole_epochs():
     labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
     assert labels == [["training", "validation"], ["training", "validation"], ["loss", "duty cycle"]]
     assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())
+
+
+def test_two_trainings_stand_side_by_side_with_chance_and_their_fills():
+    unbalanced = {"loss": [2.0, 3.0], "discriminator_loss": [0.6, 0.2], "duty": [1.0, 1.0]}
+    unbalanced |= {"adversarial": [0.9, 2.5], "val_hole_l1": [0.28, 0.31]}
+    balanced = {**unbalanced, "discriminator_loss": [0.7, 0.6], "val_hole_l1": [0.28, 0.22]}
+    pictures, columns = [np.zeros((8, 8, 3))] * 3, ["hole", "unbalanced", "balanced"]
+    figure = draw_side_by_side({"unbalanced": unbalanced, "balanced": balanced}, pictures, columns)
+    curves, shown = figure.axes[:4], figure.axes[4:]
+    assert [axes.get_title(loc="left") for axes in curves] == list(SIDE_BY_SIDE.values())
+    lines = [[list(line.get_ydata()) for line in axes.get_lines()[:2]] for axes in curves]
+    assert lines == [[unbalanced[name], balanced[name]] for name in SIDE_BY_SIDE]
+    chance = curves[0].get_lines()[2]
+    assert chance.get_linestyle() == "--" and set(chance.get_ydata()) == {0.693}
+    assert [axes.get_title() for axes in shown] == columns
+    for broken in ({**balanced, "duty": [1.0]}, {name: balanced[name] for name in balanced if name != "val_hole_l1"}):
+        with pytest.raises(ValueError, match="the history of 'balanced' has . epochs of .*, expected 2: train"):
+            draw_side_by_side({"unbalanced": unbalanced, "balanced": broken}, pictures)

@@ -18,7 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 TRAINING = {"epochs": 3, "samples": 8, "batch_size": 4, "image_size": 128}
 SMALL = {  # in this order, because each reads what those before it wrote
     "01_data_preprocessing": {"image_size": 128},
-    "02_model_training": {**TRAINING, "base_filters": 4},
+    "02_model_training": {**TRAINING, "base_filters": 4, "balance_epochs": 1},
     "03_model_finetuning": TRAINING,
     "04_testing_inference": {"image_size": 128, "photo_limit": 2},
 }

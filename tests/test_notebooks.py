@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 TINY = ["-p", "epochs", "1", "-p", "base_filters", "4", "-p", "image_size", "128", "-p", "batch_size", "4"]
 TINY += ["-p", "ema_momentum", "0.9"]  # the committed notebooks run without
+TINY += ["-p", "balance_epochs", "1"]
 
 
 # Whoever asks for anything beyond this machine is refused at once.
@@ -197,6 +198,15 @@ def test_changed_parameters_arrive(kaggle, kaggle_run):
     assert len(rows) == 2, "one epoch"
 
 
+def test_notebook_2_trains_unbalanced_and_balanced_side_by_side(kaggle_run):
+    _, _, executed, _ = kaggle_run
+    text = printed(executed / NOTEBOOKS[1].name)
+    assert all(f"{name:10}: lowest loss " in text for name in ("unbalanced", "balanced"))
+    cells = nbformat.read(executed / NOTEBOOKS[1].name, as_version=4).cells
+    (drawn,) = [cell for cell in cells if cell.cell_type == "code" and "draw_side_by_side(" in cell.source]
+    assert "image/jpeg" in drawn.outputs[0].data
+
+
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_notebooks_run_on_jax(tmp_path):
     """Training alone, which is what differs; INPAINT_SLOW=1 runs all four (minutes, mostly JAX's compiling)."""
@@ -211,7 +221,8 @@ def test_notebooks_run_on_jax(tmp_path):
 
 
 ALONE = {  # as little as each can do
-    "02": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128", "-p", "base_filters", "4"],
+    "02": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128", "-p", "base_filters", "4"]
+    + ["-p", "balance_epochs", "0"],
     "03": ["-p", "epochs", "1", "-p", "samples", "8", "-p", "image_size", "128"],
     "04": ["-p", "photo_limit", "1", "-p", "image_size", "128"],
 }
