@@ -1,9 +1,11 @@
 """TensorFlow, TensorFlow on two replicas, and JAX: the same losses, gradients, decisions, and files."""
 
+import argparse
 import csv
 import importlib.util
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -167,3 +169,14 @@ def test_two_processes_write_one_set_of_files_and_the_history_of_one(trained):
             assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4), name
     assert "process 1 of 2" in (trained / "two_1.log").read_text()
     assert "Could not write" not in (trained / "two_1.log").read_text()
+
+
+@NO_JAX
+def test_a_training_goes_on_from_the_best_networks_of_another(trained):
+    tool = runpy.run_path(str(SCRIPT))
+    networks = tool["open_networks"](argparse.Namespace(start=trained / "one"))
+    for name, network in zip(("generator_best.keras", "discriminator_best.keras"), networks, strict=True):
+        saved = keras.models.load_model(trained / "one" / name, compile=False)
+        assert all(map(np.array_equal, network.get_weights(), saved.get_weights()))
+    with pytest.raises(FileNotFoundError, match="--start is the folder"):
+        tool["open_networks"](argparse.Namespace(start=trained))

@@ -23,6 +23,7 @@ from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_disc
 from inpaint_utils import build_perceptual, check_settings, choose_weights, find_process
 from inpaint_utils import find_photos, make_callbacks, open_photos, prepare_photos, set_up_devices, take_split
 from inpaint_utils.files import save_model
+from inpaint_utils.networks.models import change_precision
 from inpaint_utils.training.recipe import TEXTURE
 
 SETTINGS = {
@@ -56,6 +57,7 @@ def read_settings(arguments=None):
     parser.add_argument("--output", required=True, help="folder for results; one that all processes see")
     parser.add_argument("--settings", type=Path, help="settings file such as results/runs/shipped.json")
     parser.add_argument("--training", help="which training of the settings file")
+    parser.add_argument("--start", type=Path, help="folder of a training whose best networks are to train on")
     parser.add_argument("--drawers", type=int, default=0, help="processes that draw batches; 0: threads of this one")
     for name, value in SETTINGS.items():
         shown = "as the recipe says" if value == -1 else value
@@ -98,10 +100,9 @@ def train(settings):
     with scope:
         perceptual = build_perceptual(weights)
         loss = choose_weights(perceptual, **{name: getattr(settings, name) for name in TEXTURE})
-        told = dict(normalization="none", initialization="he", sees_hole=True)
-        judge = build_discriminator(None, settings.base_filters, **told, seed=settings.seed + 1)
+        generator, judge = open_networks(settings)
         gan = InpaintingGAN(
-            build_generator(None, settings.base_filters, seed=settings.seed),
+            generator,
             judge if loss["adversarial_weight"] or loss["matching_weight"] else None,
             perceptual,
             **loss,
@@ -127,6 +128,19 @@ def train(settings):
     gan.fit(train, validation_data=validation, epochs=settings.epochs, callbacks=callbacks, verbose=0)
     if share[0] == 0:
         save_model(gan.generator, output / "generator_last.keras")  # the best stands beside it
+
+
+def open_networks(settings):
+    """Generator and discriminator: new ones, or the best of the training in the folder `start`."""
+    if not settings.start:
+        told = dict(normalization="none", initialization="he", sees_hole=True)
+        judge = build_discriminator(None, settings.base_filters, **told, seed=settings.seed + 1)
+        return build_generator(None, settings.base_filters, seed=settings.seed), judge
+    paths = [settings.start / f"{name}_best.keras" for name in ("generator", "discriminator")]
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise FileNotFoundError(f"There is no {missing[0]}: --start is the folder that a finished training wrote.")
+    policy = keras.config.dtype_policy().name
+    return [change_precision(keras.models.load_model(path, compile=False), policy) for path in paths]
 
 
 def prepare(source, folder, image_size):
