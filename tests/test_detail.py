@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaint_utils.data.masks import create_mask
-from inpaint_utils.inference.detail import add_detail
+from inpaint_utils.inference.detail import Canvas, add_detail
 from inpaint_utils.inference.inpaint import inpaint
 
 HOLE = (slice(60, 130), slice(50, 140))
@@ -144,3 +144,51 @@ def test_a_drawn_line_is_not_broken():
     filled = add_detail(image, answer, mask[..., 0] == 1, lines=lines)
     assert np.abs(filled[95, 55:135]).max() < 0.1
     assert see_detail(filled[105:125, 55:135]) > 2 * see_detail(answer[105:125, 55:135])
+
+
+def test_a_pattern_goes_on_through_a_stroke():
+    rows, columns = np.mgrid[:128, :128]
+    stripes = 0.5 + 0.3 * np.sin((rows + 2 * columns) / 3)
+    image = np.repeat(stripes[..., np.newaxis], 3, axis=-1).astype(np.float32)
+    mask = cut_hole(image, (slice(60, 70), slice(20, 110)))
+    off = [np.abs(inpaint(Fog(), image, mask, detail=detail) - image)[62:68, 25:105].mean() for detail in (0, 1)]
+    assert off[1] < 0.03 < 0.1 < off[0]
+
+
+def test_patches_come_from_the_source_alone():
+    rng = np.random.default_rng(0)
+    image = rng.random((96, 96, 3), np.float32) * np.float32([0.2, 1, 0.2])
+    image[:, 60:, 0] += 0.8 * rng.random((96, 36), np.float32)  # red, and kept, but no source
+    keep, source = np.ones((96, 96), bool), np.ones((96, 96), bool)
+    keep[30:60, 30:58], source[:, 60:] = False, False
+    answer = np.broadcast_to(np.float32([0.5, 0.5, 0.1]), image.shape)
+    reds = [add_detail(image, answer, keep, part)[30:60, 30:58, 0].std() for part in (source, None)]
+    assert reds[0] < 0.1 < reds[1], "the coarse red is the answer's, a fine one could only be copied"
+
+
+def test_a_thick_hole_starts_from_blocks_and_from_none_over_and_over():
+    rng = np.random.default_rng(0)
+    picture = rng.random((90, 90, 3), np.float32)
+    hole = np.zeros((90, 90), np.float32)
+    hole[30:70, 30:70] = 1
+    planes = [np.ones((90, 90), np.float32)] * 3
+    picture[hole == 1] = 0.5
+    together, most = [], []
+    for in_blocks in (True, False):
+        canvas = Canvas(picture.copy(), hole, 1 - hole, *planes, rng=rng)
+        canvas.start(in_blocks)
+        away = np.full((*canvas.shape, 2), 999)
+        away[canvas.rows, canvas.columns] = np.stack([canvas.y - canvas.rows, canvas.x - canvas.columns], axis=-1)
+        beside = away[canvas.rows, np.minimum(canvas.columns + canvas.step, canvas.shape[1] - 1)]
+        together.append((beside == away[canvas.rows, canvas.columns]).all(axis=-1).mean())
+        most.append(np.unique(np.stack([canvas.y, canvas.x]), axis=1, return_counts=True)[1].max())
+    print(f"patches that lie together: {together[0]:.0%} and {together[1]:.0%}, the same patch: {most} times at most")
+    assert together[0] > 0.5 and most[0] <= 6 < most[1]
+
+
+def test_fog_is_not_copied_where_the_surroundings_are_lively():
+    image = draw_meadow()
+    image[150:] = np.float32([0.3, 0.5, 0.1])  # as the fog that the generator draws
+    mask = cut_hole(image, (slice(85, 125), slice(60, 130)))
+    filled = inpaint(Fog(), image, mask)[90:120, 65:125]
+    assert see_detail(filled) > 0.6 * see_detail(image[90:120, 65:125])

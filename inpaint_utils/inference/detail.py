@@ -25,13 +25,14 @@ BLOCK = 6  # pixels that the patches of a block reach over, at the smallest size
 AGAIN_WEIGHT = 0.1  # what taking the same block again counts, in parts of the usual difference
 NEIGHBOUR_BIAS = 1.2  # how much more a patch may differ that lies beside the neighbour's patch
 MOST_PATCHES = 30_000  # over a hole, at most about; over a larger one they lie further apart
-MOST_PIXELS = 1_500_000  # of a picture in which patches are looked for; to a larger one they are only taken over
+MOST_PIXELS = 600_000  # of a picture in which patches are looked for; to a larger one they are only taken over
 LIVELINESS_WEIGHT, LIVELINESS_SHARE = 6.0, 0.9  # of a patch duller than this share of its surroundings
 LIVELINESS_REACH = 16  # pixels into the hole after which that counts half: the surroundings are far
 GUIDE_WEIGHT = 3.0  # what the generator's mean colour over a patch counts
 CHOICE = 20.0  # how much the most similar of the patches over a pixel counts more than the next
 COARSE_SIGMA = 8.0  # pixels that the generator saw, of the blur that leaves what it decides
-FLAT = 0.03  # change of colour from pixel to pixel below which a place is flat, and gets the coarse colours alone
+FLAT = 0.025  # change of colour from pixel to pixel below which a place is flat, and gets the coarse colours alone
+SURE = 0.999  # share of a shrunken pixel from which it counts as whole
 CALM_SIGMA = 3.0  # pixels that the generator saw, of the blur that leaves them
 LINE_SIGMA = 1.5  # pixels over which the detail begins beside a drawn line
 
@@ -57,34 +58,44 @@ def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
     if not hole.any():
         return both
     rng = np.random.default_rng(seed)
-    lively, expected = _measure_liveliness(both, source)
-    depth = cv2.distanceTransform(np.pad(hole, 1, mode="edge").view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    trust = 1 / (1 + depth / (LIVELINESS_REACH * scale))
+    sizes = [
+        [max(1, round(length / 2**level)) for length in keep.shape] for level in range(_count_levels(hole, scale) + 1)
+    ]
+    # Of a large picture everything but its pixels is measured in the largest size in which patches are looked for.
+    middle = next((level for level, size in enumerate(sizes) if math.prod(size) <= MOST_PIXELS), len(sizes) - 1)
+    scale_there = scale / 2**middle
+    before, inside, known = (_shrink(part, sizes[middle]).copy() for part in (both, hole, source))
+    lively, expected = _measure_liveliness(before, known > SURE)
+    depth = cv2.distanceTransform(np.pad(inside > 0.5, 1, mode="edge").view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    trust = 1 / (1 + depth / (LIVELINESS_REACH * scale_there))
     last = None
-    for level in range(_count_levels(hole, scale), -1, -1):
-        size = [max(1, round(length / 2**level)) for length in keep.shape]
-        canvas = Canvas(*(_shrink(part, size) for part in (both, hole, source, lively, expected, trust)), rng)
+    for level in range(len(sizes) - 1, -1, -1):
+        parts = [both, hole, source]
+        if level >= middle:
+            parts = [before.copy() if level else both, inside, known, lively, expected, trust]
+        canvas = Canvas(*(_shrink(part, sizes[level]) for part in parts), rng=rng)
         if canvas.is_empty():
             continue
         if last is None:
             canvas.start(in_blocks=level > 0)
         else:
             canvas.take_over(last)
-        canvas.paint(search=level == 0)
+        if level >= middle:
+            canvas.paint(search=level == middle)
         last = canvas
-    if last is None or last.picture.shape != both.shape:
-        return both
-    filled = last.picture
+    if last is None or last.picture is not both:
+        return np.where(keep[..., np.newaxis], image, answer).astype(np.float32)
     # The generator's coarse colours, up to the very border: kept pixels do not count.
-    filled += _blur_within(hole, both - filled, COARSE_SIGMA * scale)
-    np.clip(filled, 0, 1, out=filled)
-    flat = 1 - np.clip(expected / FLAT - 1, 0, 1)[..., np.newaxis]
-    filled += flat * (_blur_within(hole, both, CALM_SIGMA * scale) - filled)
+    painted, inside = _shrink(both, sizes[middle]), inside > 0.5
+    change = _blur_within(inside, before - painted, COARSE_SIGMA * scale_there)
+    flat = (1 - np.clip(expected * scale_there / FLAT - 1, 0, 1))[..., np.newaxis]
+    change += flat * (_blur_within(inside, before, CALM_SIGMA * scale_there) - painted - change)
+    both += hole[..., np.newaxis] * cv2.resize(change, both.shape[1::-1])
+    np.clip(both, 0, 1, out=both)
     if lines is not None and (lines & hole).any():
         around = cv2.dilate((lines & hole).view(np.uint8), np.ones((5, 5), np.uint8), iterations=max(1, round(scale)))
-        share = _blur(around.astype(np.float32), LINE_SIGMA * scale)[..., np.newaxis]
-        filled += np.minimum(2 * share, 1) * (both - filled)
-    np.copyto(both, filled, where=hole[..., np.newaxis])
+        share = np.minimum(2 * _blur(around.astype(np.float32), LINE_SIGMA * scale), 1) * hole
+        both += share[..., np.newaxis] * np.where(hole[..., np.newaxis], answer - both, 0)
     return both
 
 
@@ -97,7 +108,7 @@ def _count_levels(hole, scale):
 
 
 def _shrink(plane, size):
-    plane = plane.astype(np.float32)
+    plane = plane.astype(np.float32, copy=False)
     return plane if plane.shape[:2] == tuple(size) else cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA)
 
 
@@ -142,25 +153,26 @@ class Canvas:
     looked after, and `y` and `x` those of the kept patches that they were given.
 
     Args:
-        picture: float32 (H, W, 3), the generator's answer in the hole.
+        picture: float32 (H, W, 3), the generator's answer in the hole; it is painted on.
         hole, source: float32 (H, W), shares of each pixel that are to paint, and that may be copied.
         lively, expected, trust: float32 (H, W): how lively the source is, how lively the hole ought to be, and how
-            much that counts.
+            much that counts. None for a picture to which patches are only taken over.
         rng: a NumPy generator.
     """
 
-    def __init__(self, picture, hole, source, lively, expected, trust, rng):
-        self.picture, self.guide, self.rng = picture.copy(), picture, rng
+    def __init__(self, picture, hole, source, lively=None, expected=None, trust=None, *, rng):
+        self.picture, self.rng, self.kept = picture, rng, None
         self.hole = hole > 0.5
         self.rows = np.empty(0, int)
         if min(hole.shape) < PATCH:
             return
         self.shape = tuple(length - PATCH + 1 for length in hole.shape)  # of all patches
         square, corner = np.ones((PATCH, PATCH), np.uint8), dict(anchor=(0, 0), borderValue=0)
-        free = cv2.erode(((source > 0.999) & ~self.hole).view(np.uint8), square, **corner)
+        free = cv2.erode(((source > SURE) & ~self.hole).view(np.uint8), square, **corner)
         over = cv2.dilate(self.hole.view(np.uint8), square, **corner)
         self.free, self.over = (part[: self.shape[0], : self.shape[1]] > 0 for part in (free, over))
-        self.free_y, self.free_x = np.nonzero(self.free)
+        thinned = math.isqrt(max(self.free.size // MOST_PIXELS, 1))
+        self.free_y, self.free_x = (part * thinned for part in np.nonzero(self.free[::thinned, ::thinned]))
         if not len(self.free_y):
             return
         count = np.count_nonzero(self.over)
@@ -168,11 +180,13 @@ class Canvas:
         looked_after = np.zeros_like(self.over)
         looked_after[np.ix_(*(np.append(np.arange(0, n - 1, self.step), n - 1) for n in self.shape))] = True
         self.rows, self.columns = np.nonzero(self.over & looked_after)
-        self.number = np.full(self.shape, -1)
+        self.number = np.full(self.shape, -1, np.int32)
         self.number[self.rows, self.columns] = np.arange(len(self.rows))
-        self.lively, expected, trust = (self._at_centres(part) for part in (lively, expected, trust))
-        self.wanted = np.float32(LIVELINESS_SHARE) * expected
-        self.weight = np.float32(LIVELINESS_WEIGHT * PATCH**2) * trust
+        if lively is not None:
+            self.guide = cv2.blur(picture, (PATCH, PATCH), borderType=cv2.BORDER_REFLECT)
+            self.lively, expected, trust = (self._at_centres(part) for part in (lively, expected, trust))
+            self.wanted = np.float32(LIVELINESS_SHARE) * expected
+            self.weight = np.float32(LIVELINESS_WEIGHT * PATCH**2) * trust
 
     def is_empty(self):
         return not len(self.rows)
@@ -208,9 +222,8 @@ class Canvas:
 
         search: whether to look in the whole picture, too, and not only beside the neighbours' patches.
         """
-        if self.hole.size > MOST_PIXELS:
-            return
-        self._describe_source()
+        if self.kept is None:
+            self._describe_source()
         for _ in range(TURNS):
             self._describe_hole()
             self.gaps = self._measure(self.y, self.x, slice(None))
@@ -256,9 +269,8 @@ class Canvas:
         self.centre = sample.mean(axis=0)
         sample = sample - self.centre
         self.basis = np.ascontiguousarray(np.linalg.eigh(sample.T @ sample)[1][:, -NUMBERS:])
-        guide = cv2.blur(self.guide, (PATCH, PATCH), borderType=cv2.BORDER_REFLECT)
         self.kept = np.empty((*self.shape, NUMBERS + 3), np.float32)
-        self.kept[..., NUMBERS:] = self._at_centres(guide) * np.float32(PATCH * GUIDE_WEIGHT**0.5)
+        self.kept[..., NUMBERS:] = self._at_centres(self.guide) * np.float32(PATCH * GUIDE_WEIGHT**0.5)
         for start in range(0, len(self.kept), 16):  # few at a time, for the sake of memory
             rows = windows[start : start + 16]
             described = (rows.reshape(-1, self.centre.size) - self.centre) @ self.basis
@@ -354,21 +366,22 @@ class Canvas:
     def _vote(self):
         """Paint the hole: each pixel as the patches over it have it, above all the most similar and central one."""
         width = self.hole.shape[1]
-        here, there = self.rows * width + self.columns, self.y * width + self.x
+        first, last = self.rows.min(), self.rows.max() + PATCH
+        here, there = (self.rows - first) * width + self.columns, self.y * width + self.x
         middle = PATCH // 2
         steps = [
             (y * width + x, np.float32(1 + ((y - middle) ** 2 + (x - middle) ** 2) / 10))
             for y, x in np.ndindex(PATCH, PATCH)
         ]
         values = self.picture.reshape(-1, 3)
-        least = np.full(len(values), np.inf, np.float32)
+        least = np.full((last - first) * width, np.inf, np.float32)
         for step, factor in steps:  # no two patches have the same pixel in the same place
             least[here + step] = np.minimum(least[here + step], self.gaps * factor)
-        sums, total = np.zeros_like(values), np.zeros((len(values), 1), np.float32)
+        sums, total = np.zeros((len(least), 3), np.float32), np.zeros((len(least), 1), np.float32)
         for step, factor in steps:
             weight = np.exp(CHOICE * (1 - self.gaps * factor / np.maximum(least[here + step], 1e-9)))[:, np.newaxis]
             sums[here + step] += weight * values[there + step]
             total[here + step] += weight
         sums /= np.maximum(total, 1e-9)
-        reached = (total > 0).reshape(self.hole.shape) & self.hole
-        np.copyto(self.picture, sums.reshape(self.picture.shape), where=reached[..., np.newaxis])
+        reached = (total > 0).reshape(-1, width) & self.hole[first:last]
+        np.copyto(self.picture[first:last], sums.reshape(-1, width, 3), where=reached[..., np.newaxis])
