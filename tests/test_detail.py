@@ -130,6 +130,10 @@ def test_with_nothing_to_copy_the_answer_stays_as_it_is():
     keep = np.zeros((60, 60), bool)
     keep[::3] = True  # no row of patches is kept
     assert np.array_equal(add_detail(image, answer, keep)[~keep], answer[~keep])
+    framed = np.ones((1000, 1000), bool)
+    framed[9:-9, 9:-9] = False  # in the sizes in which patches are looked for the frame is too thin for one
+    image, answer = np.random.default_rng(0).random((2, 1000, 1000, 3), np.float32)
+    assert np.array_equal(add_detail(image, answer, framed)[~framed], answer[~framed])
     small = np.ones((3, 3), bool)
     small[1, 1] = False
     assert np.array_equal(add_detail(image[:3, :3], answer[:3, :3], small)[1, 1], answer[1, 1])

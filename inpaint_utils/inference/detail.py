@@ -74,7 +74,7 @@ def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
         if level >= middle:
             parts = [before.copy() if level else both, inside, known, lively, expected, trust]
         canvas = Canvas(*(_shrink(part, sizes[level]) for part in parts), rng=rng)
-        if canvas.is_empty():
+        if canvas.is_empty() or (last is None and level < middle):
             continue
         if last is None:
             canvas.start(in_blocks=level > 0)
