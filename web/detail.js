@@ -14,13 +14,13 @@ const BLOCK = 6; // pixels that the patches of a block reach over, at the smalle
 const AGAIN_WEIGHT = 0.1; // what taking the same block again counts, in parts of the usual difference
 const NEIGHBOUR_BIAS = 1.2; // how much more a patch may differ that lies beside the neighbour's patch
 const MOST_PATCHES = 30000; // over a hole, at most about; over a larger one they lie further apart
-const MOST_PIXELS = 1500000; // of a picture in which patches are looked for; to a larger one they are only taken over
+const MOST_PIXELS = 600000; // of a picture in which patches are looked for; to a larger one they are only taken over
 const LIVELINESS_WEIGHT = 6, LIVELINESS_SHARE = 0.9; // of a patch duller than this share of its surroundings
 const LIVELINESS_REACH = 16; // pixels into the hole after which that counts half: the surroundings are far
 const GUIDE_WEIGHT = 3; // what the generator's mean colour over a patch counts
 const CHOICE = 20; // how much the most similar of the patches over a pixel counts more than the next
 const COARSE_SIGMA = 8; // pixels that the generator saw, of the blur that leaves what it decides
-const FLAT = 0.03; // change of colour from pixel to pixel below which a place is flat: coarse colours alone
+const FLAT = 0.025; // change of colour from pixel to pixel below which a place is flat: coarse colours alone
 const CALM_SIGMA = 3; // pixels that the generator saw, of the blur that leaves them
 
 /**
@@ -49,7 +49,7 @@ function addDetail({ rgb, keep, source, width, height }, answer, scale, seed) {
     if (!canvas.kept.length || !canvas.places.length) continue;
     if (last) canvas.takeOver(last);
     else canvas.start(level > 0);
-    canvas.paint(level === 0);
+    canvas.paint(level === 0 || 4 * wide * high > MOST_PIXELS); // the largest in which patches are looked for
     last = canvas;
   }
   if (last?.width !== width || last.height !== height) return both;
@@ -61,7 +61,7 @@ function addDetail({ rgb, keep, source, width, height }, answer, scale, seed) {
     const pixel = Math.floor(i / 3);
     if (keep[pixel]) return value;
     const painted = Math.min(1, Math.max(0, last.picture[i] + coarse[i]));
-    const flat = 1 - Math.min(1, Math.max(0, expected[pixel] / FLAT - 1));
+    const flat = 1 - Math.min(1, Math.max(0, (scale * expected[pixel]) / FLAT - 1));
     return Math.min(1, Math.max(0, painted + flat * (calm[i] - painted)));
   });
 }
