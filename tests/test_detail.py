@@ -1,7 +1,5 @@
 """Detail from the photo itself: the hole gets the photo's own texture, and nothing else changes."""
 
-import itertools
-
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaint_utils.data.masks import create_mask
-from inpaint_utils.inference.detail import add_detail, find_seams
+from inpaint_utils.inference.detail import Canvas, add_detail
 from inpaint_utils.inference.inpaint import inpaint
 
 HOLE = (slice(60, 130), slice(50, 140))
@@ -132,6 +130,10 @@ def test_with_nothing_to_copy_the_answer_stays_as_it_is():
     keep = np.zeros((60, 60), bool)
     keep[::3] = True  # no row of patches is kept
     assert np.array_equal(add_detail(image, answer, keep)[~keep], answer[~keep])
+    framed = np.ones((1000, 1000), bool)
+    framed[9:-9, 9:-9] = False  # in the sizes in which patches are looked for the frame is too thin for one
+    image, answer = np.random.default_rng(0).random((2, 1000, 1000, 3), np.float32)
+    assert np.array_equal(add_detail(image, answer, framed)[~framed], answer[~framed])
     small = np.ones((3, 3), bool)
     small[1, 1] = False
     assert np.array_equal(add_detail(image[:3, :3], answer[:3, :3], small)[1, 1], answer[1, 1])
@@ -148,8 +150,49 @@ def test_a_drawn_line_is_not_broken():
     assert see_detail(filled[105:125, 55:135]) > 2 * see_detail(answer[105:125, 55:135])
 
 
-def test_seams_are_the_cheapest_of_all_ways_through_a_patch():
-    gaps = np.random.default_rng(5).random((3, 5, 4)).astype(np.float32)
-    ways = [way for way in itertools.product(range(4), repeat=5) if max(np.abs(np.diff(way))) <= 1]
-    for gap, seam in zip(gaps, find_seams(gaps), strict=True):
-        assert tuple(seam) == min(ways, key=lambda way: sum(gap[row, column] for row, column in enumerate(way)))
+def test_a_pattern_goes_on_through_a_stroke():
+    rows, columns = np.mgrid[:128, :128]
+    stripes = 0.5 + 0.3 * np.sin((rows + 2 * columns) / 3)
+    image = np.repeat(stripes[..., np.newaxis], 3, axis=-1).astype(np.float32)
+    mask = cut_hole(image, (slice(60, 70), slice(20, 110)))
+    off = [np.abs(inpaint(Fog(), image, mask, detail=detail) - image)[62:68, 25:105].mean() for detail in (0, 1)]
+    assert off[1] < 0.03 < 0.1 < off[0]
+
+
+def test_patches_come_from_the_source_alone():
+    rng = np.random.default_rng(0)
+    image = rng.random((96, 96, 3), np.float32) * np.float32([0.2, 1, 0.2])
+    image[:, 60:, 0] += 0.8 * rng.random((96, 36), np.float32)  # red, and kept, but no source
+    keep, source = np.ones((96, 96), bool), np.ones((96, 96), bool)
+    keep[30:60, 30:58], source[:, 60:] = False, False
+    answer = np.broadcast_to(np.float32([0.5, 0.5, 0.1]), image.shape)
+    reds = [add_detail(image, answer, keep, part)[30:60, 30:58, 0].std() for part in (source, None)]
+    assert reds[0] < 0.1 < reds[1], "the coarse red is the answer's, a fine one could only be copied"
+
+
+def test_a_thick_hole_starts_from_blocks_and_from_none_over_and_over():
+    rng = np.random.default_rng(0)
+    picture = rng.random((90, 90, 3), np.float32)
+    hole = np.zeros((90, 90), np.float32)
+    hole[30:70, 30:70] = 1
+    planes = [np.ones((90, 90), np.float32)] * 3
+    picture[hole == 1] = 0.5
+    together, most = [], []
+    for in_blocks in (True, False):
+        canvas = Canvas(picture.copy(), hole, 1 - hole, *planes, rng=rng)
+        canvas.start(in_blocks)
+        away = np.full((*canvas.shape, 2), 999)
+        away[canvas.rows, canvas.columns] = np.stack([canvas.y - canvas.rows, canvas.x - canvas.columns], axis=-1)
+        beside = away[canvas.rows, np.minimum(canvas.columns + canvas.step, canvas.shape[1] - 1)]
+        together.append((beside == away[canvas.rows, canvas.columns]).all(axis=-1).mean())
+        most.append(np.unique(np.stack([canvas.y, canvas.x]), axis=1, return_counts=True)[1].max())
+    print(f"patches that lie together: {together[0]:.0%} and {together[1]:.0%}, the same patch: {most} times at most")
+    assert together[0] > 0.5 and most[0] <= 6 < most[1]
+
+
+def test_fog_is_not_copied_where_the_surroundings_are_lively():
+    image = draw_meadow()
+    image[150:] = np.float32([0.3, 0.5, 0.1])  # as the fog that the generator draws
+    mask = cut_hole(image, (slice(85, 125), slice(60, 130)))
+    filled = inpaint(Fog(), image, mask)[90:120, 65:125]
+    assert see_detail(filled) > 0.6 * see_detail(image[90:120, 65:125])

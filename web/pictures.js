@@ -48,25 +48,24 @@ function resizeSmoothly(data, width, height, newWidth, newHeight, channels) {
 function convolve(data, width, height, channels, kernel) {
   const reach = (kernel.length - 1) / 2;
   const mirror = (i, n) => ((i = ((i % (2 * n)) + 2 * n) % (2 * n)), i < n ? i : 2 * n - 1 - i);
-  let current = data;
-  for (const [lines, length, step] of [
-    [height, width, (line, i) => line * width + i],
-    [width, height, (line, i) => i * width + line],
-  ]) {
-    const next = new Float32Array(data.length), places = new Int32Array(length + 2 * reach);
-    for (let i = 0; i < places.length; i++) places[i] = mirror(i - reach, length);
-    for (let line = 0; line < lines; line++) {
-      for (let i = 0; i < length; i++) {
-        const to = step(line, i) * channels;
-        for (let k = 0; k < kernel.length; k++) {
-          const from = step(line, places[i + k]) * channels, weight = kernel[k];
-          for (let c = 0; c < channels; c++) next[to + c] += weight * current[from + c];
-        }
-      }
+  const row = width * channels, across = new Float32Array(data.length), result = new Float32Array(data.length);
+  const line = new data.constructor(row + 2 * reach * channels);
+  for (let y = 0; y < height; y++) {
+    for (let x = -reach; x < width + reach; x++) {
+      const from = y * row + mirror(x, width) * channels;
+      for (let c = 0; c < channels; c++) line[(x + reach) * channels + c] = data[from + c];
     }
-    current = next;
+    for (let k = 0; k < kernel.length; k++) {
+      for (let i = 0; i < row; i++) across[y * row + i] += kernel[k] * line[k * channels + i];
+    }
   }
-  return current;
+  for (let y = 0; y < height; y++) {
+    for (let k = 0; k < kernel.length; k++) {
+      const from = mirror(y + k - reach, height) * row;
+      for (let i = 0; i < row; i++) result[y * row + i] += kernel[k] * across[from + i];
+    }
+  }
+  return result;
 }
 
 function boxMean(data, width, height, channels, reach) {
@@ -85,6 +84,27 @@ function blur(data, width, height, channels, sigma) {
   for (let k = -reach; k <= reach; k++) kernel[k + reach] = Math.exp(-(k * k) / (2 * sigma * sigma));
   const sum = kernel.reduce((a, b) => a + b, 0);
   return convolve(data, width, height, channels, kernel.map((value) => value / sum));
+}
+
+/** A Gaussian blur over the pixels of a region alone, of whose colours it is the mean. */
+function blurWithin(region, picture, width, height, sigma) {
+  const share = blur(region, width, height, 1, sigma);
+  const sum = blur(picture.map((value, i) => value * region[Math.floor(i / 3)]), width, height, 3, sigma);
+  return sum.map((value, i) => value / Math.max(share[Math.floor(i / 3)], 1e-6));
+}
+
+/** How many pixels of a plane of 0 and 1 each square has, which is known by its upper left pixel; 0 beyond the last. */
+function countInSquares(plane, width, height, side) {
+  let counts = plane;
+  for (const step of [1, width]) {
+    const next = new Uint8Array(plane.length);
+    for (let i = 0; i < next.length; i++) {
+      const room = step === 1 ? width - (i % width) : height - Math.floor(i / width);
+      for (let k = 0; k < side && room >= side; k++) next[i] += counts[i + k * step];
+    }
+    counts = next;
+  }
+  return counts;
 }
 
 /** Squared distance of each hole pixel to the nearest kept one (Felzenszwalb and Huttenlocher 2012). */

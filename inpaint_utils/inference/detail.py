@@ -1,29 +1,40 @@
-"""Detail for a filled hole, laid out of patches that the same photo kept: what grass, rock and leaves look like here.
+"""Detail for a filled hole, copied from what the same photo kept: what grass, rock and leaves look like here.
 
-A generator knows structure and colour, and leaves out what it can't know: a blade of grass more to the left. The photo
-is split into two bands. The coarse one comes from the generator. The fine one, the residual, is sewn together from kept
-patches whose colours fit the generator's, whose residual continues what lies around the hole, and which are as lively
-as the surroundings, so that a flat sky stays flat. The seams run where two patches differ least.
+A generator knows structure and colour, and leaves out what it can't know: a blade of grass more to the left. So every
+small patch over the hole looks for a kept patch that is like the generator's answer there, and the hole is painted anew
+with what was found, a few times. A thick hole is painted on shrunken pictures first, where a patch covers a whole bush.
+A patch should be as lively as the surroundings of the hole, or fog would only find fog. At last the coarse colours go
+back to the generator's.
 
-Contextual residual aggregation: Yi et al. 2020, arXiv 2005.09704. Image quilting: Efros and Freeman 2001, "Image
-quilting for texture synthesis and transfer". Patches guided by another picture: Granot et al. 2021, arXiv 2103.15545.
+Nearest patches: Barnes et al. 2009, "PatchMatch". Painting from them, coarse to fine: Wexler et al. 2007, "Space-time
+completion of video". Patches guided by another picture: Granot et al. 2021, arXiv 2103.15545. That a patch must not be
+duller than its surroundings is an idea of the library pypatchmatch.
 """
+
+import math
 
 import cv2
 import numpy as np
 
-SMALLEST_PATCH, LARGEST_PATCH = 4, 96  # pixels a side
-MOST_CANDIDATES = 3000  # patches to choose from, a random sample of the kept ones
-PATCH_SHARE = 0.25  # of the hole's thickness, a patch's side
-COMPARED_SIDE = 32  # pixels a side of a patch that are compared
-FINALISTS = 12  # and of these also the patches a pixel to the side
-SHORT_LIST = 32  # of them are compared with what lies beside the patch already
-SPLIT_SHARE = 0.3  # of a patch's side, the sigma in pixels of the blur that leaves what the generator decides
-FOG_SIGMA = 2.5  # pixels that the generator saw; it knows nothing finer
-OWN_WEIGHT = 0.25  # what the generator's own fine band counts in the choice of a patch, kept pixels counting 1
-LIVELINESS_WEIGHT, FAR_WEIGHT, AGAIN_WEIGHT = 0.5, 0.004, 0.003
+PATCH = 7  # pixels a side
+NUMBERS = 24  # that describe a patch: its principal components
+CANDIDATES = 5000  # kept patches to start from, a random sample
+THIN = 40  # pixels of thickness up to which a hole is painted at its own size only; twice that, at half the size first
+TURNS = 3  # of looking and painting, at each size
+BLOCK = 6  # pixels that the patches of a block reach over, at the smallest size
+AGAIN_WEIGHT = 0.1  # what taking the same block again counts, in parts of the usual difference
+NEIGHBOUR_BIAS = 1.2  # how much more a patch may differ that lies beside the neighbour's patch
+MOST_PATCHES = 30_000  # over a hole, at most about; over a larger one they lie further apart
+MOST_PIXELS = 600_000  # of a picture in which patches are looked for; to a larger one they are only taken over
+LIVELINESS_WEIGHT, LIVELINESS_SHARE = 6.0, 0.9  # of a patch duller than this share of its surroundings
+LIVELINESS_REACH = 16  # pixels into the hole after which that counts half: the surroundings are far
+GUIDE_WEIGHT = 3.0  # what the generator's mean colour over a patch counts
+CHOICE = 20.0  # how much the most similar of the patches over a pixel counts more than the next
+COARSE_SIGMA = 8.0  # pixels that the generator saw, of the blur that leaves what it decides
+FLAT = 0.025  # change of colour from pixel to pixel below which a place is flat, and gets the coarse colours alone
+SURE = 0.999  # share of a shrunken pixel from which it counts as whole
+CALM_SIGMA = 3.0  # pixels that the generator saw, of the blur that leaves them
 LINE_SIGMA = 1.5  # pixels over which the detail begins beside a drawn line
-SEAM_SIGMA = 0.7  # pixels over which two patches are blended along their seam
 
 
 def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
@@ -31,43 +42,74 @@ def add_detail(image, answer, keep, source=None, lines=None, scale=1.0, seed=0):
 
     Args:
         image: float32 (H, W, 3) RGB in [0, 1]; what it holds in the hole does not matter.
-        answer: float32 (H, W, 3), the generator's picture; only its hole part is used, and of that only what is coarse.
+        answer: float32 (H, W, 3), the generator's picture; only its hole part is used.
         keep: bool (H, W), False in the hole.
         source: bool (H, W), True where patches may be copied from; None for all kept pixels.
         lines: bool (H, W), True where a line was drawn for the generator; around it the answer stays; None for none.
         scale: float, how many pixels of the photo the generator saw as one.
-        seed: int or a sequence of ints; another seed samples other patches.
+        seed: int or a sequence of ints; another seed finds other patches.
 
-    Returns: float32 (H, W, 3): the image where it is kept; in the hole the answer's coarse band with the photo's fine
-    one, and the answer as it is where nothing can be copied.
+    Returns: float32 (H, W, 3): the image where it is kept; in the hole patches of it in the answer's coarse colours,
+    and the answer as it is where nothing can be copied.
     """
     hole = ~keep
     source = keep if source is None else source & keep
     both = np.where(keep[..., np.newaxis], image, answer).astype(np.float32)
-    size = _choose_patch_size(hole)
-    if not hole.any() or min(keep.shape) < SMALLEST_PATCH:
+    if not hole.any():
         return both
-    coarse = _blur(both, max(SPLIT_SHARE * size, FOG_SIGMA * scale))
-    residual = both - coarse
-    sewn, done = np.where(keep[..., np.newaxis], residual, 0), keep.copy()
     rng = np.random.default_rng(seed)
-    while size >= SMALLEST_PATCH and not done.all():
-        _quilt(coarse, residual, keep, source, sewn, done, size, rng)
-        size //= 2
-    filled = np.clip(np.add(coarse, sewn, out=coarse), 0, 1, out=coarse)
+    sizes = [
+        [max(1, round(length / 2**level)) for length in keep.shape] for level in range(_count_levels(hole, scale) + 1)
+    ]
+    # Of a large picture everything but its pixels is measured in the largest size in which patches are looked for.
+    middle = next((level for level, size in enumerate(sizes) if math.prod(size) <= MOST_PIXELS), len(sizes) - 1)
+    scale_there = scale / 2**middle
+    before, inside, known = (_shrink(part, sizes[middle]).copy() for part in (both, hole, source))
+    lively, expected = _measure_liveliness(before, known > SURE)
+    depth = cv2.distanceTransform(np.pad(inside > 0.5, 1, mode="edge").view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    trust = 1 / (1 + depth / (LIVELINESS_REACH * scale_there))
+    last = None
+    for level in range(len(sizes) - 1, -1, -1):
+        parts = [both, hole, source]
+        if level >= middle:
+            parts = [before.copy() if level else both, inside, known, lively, expected, trust]
+        canvas = Canvas(*(_shrink(part, sizes[level]) for part in parts), rng=rng)
+        if canvas.is_empty() or (last is None and level < middle):
+            continue
+        if last is None:
+            canvas.start(in_blocks=level > 0)
+        else:
+            canvas.take_over(last)
+        if level >= middle:
+            canvas.paint(search=level == middle)
+        last = canvas
+    if last is None or last.picture is not both:
+        return np.where(keep[..., np.newaxis], image, answer).astype(np.float32)
+    # The generator's coarse colours, up to the very border: kept pixels do not count.
+    painted, inside = _shrink(both, sizes[middle]), inside > 0.5
+    change = _blur_within(inside, before - painted, COARSE_SIGMA * scale_there)
+    flat = (1 - np.clip(expected * scale_there / FLAT - 1, 0, 1))[..., np.newaxis]
+    change += flat * (_blur_within(inside, before, CALM_SIGMA * scale_there) - painted - change)
+    both += hole[..., np.newaxis] * cv2.resize(change, both.shape[1::-1])
+    np.clip(both, 0, 1, out=both)
     if lines is not None and (lines & hole).any():
         around = cv2.dilate((lines & hole).view(np.uint8), np.ones((5, 5), np.uint8), iterations=max(1, round(scale)))
-        share = _blur(around.astype(np.float32), LINE_SIGMA * scale)[..., np.newaxis]
-        filled += np.minimum(2 * share, 1) * (both - filled)
-    np.copyto(both, filled, where=(hole & done)[..., np.newaxis])
+        share = np.minimum(2 * _blur(around.astype(np.float32), LINE_SIGMA * scale), 1) * hole
+        both += share[..., np.newaxis] * np.where(hole[..., np.newaxis], answer - both, 0)
     return both
 
 
-def _choose_patch_size(hole):
-    """An even number of pixels: the thicker the hole, the larger its patches."""
+def _count_levels(hole, scale):
+    """How often the picture is halved first: the thicker the hole, the more often."""
     framed = cv2.copyMakeBorder(hole.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     thickness = 2 * float(cv2.distanceTransform(framed, cv2.DIST_L2, 3).max())
-    return 2 * round(min(max(thickness * PATCH_SHARE, 16), LARGEST_PATCH, min(hole.shape)) / 2)
+    levels = max(0, round(math.log2(thickness / THIN)), math.ceil(math.log2(scale)))
+    return min(levels, int(math.log2(max(1, min(hole.shape) / (2 * PATCH)))))
+
+
+def _shrink(plane, size):
+    plane = plane.astype(np.float32, copy=False)
+    return plane if plane.shape[:2] == tuple(size) else cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _blur(picture, sigma):
@@ -81,172 +123,265 @@ def _blur(picture, sigma):
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _quilt(coarse, residual, keep, source, sewn, done, size, rng):
-    """Sew patches of `size` pixels over what is not done yet, from the border of the hole inwards; changes the last
-    two arrays."""
-    height, width = keep.shape
-    if min(height, width) < size:
-        return
-    hidden = cv2.boxFilter((~source).astype(np.float32), -1, (size, size), **_CORNER)
-    free = hidden[: height - size + 1, : width - size + 1] < 0.5 / size**2
-    from_y, from_x = np.nonzero(free)
-    if not len(from_y):
-        return
-    if len(from_y) > MOST_CANDIDATES:
-        some = np.sort(rng.choice(len(from_y), MOST_CANDIDATES, replace=False))
-        from_y, from_x = from_y[some], from_x[some]
-    to_y, to_x = _plan_patches(keep, done, size, rng)
-    costs = _compare(coarse, residual, keep, source, (to_y, to_x), (from_y, from_x), size)
-    used = np.zeros(len(from_y), np.float32)
-    short = min(SHORT_LIST, len(from_y))
-    planes = np.ascontiguousarray(np.moveaxis(residual, -1, 0))
-    patches = np.lib.stride_tricks.sliding_window_view(planes, (size, size), axis=(1, 2))
-    step = size // COMPARED_SIDE or 1
-    patches = patches[..., ::step, ::step]
-    for cost, y, x in zip(costs, to_y, to_x, strict=True):
-        here = (slice(y, y + size), slice(x, x + size))
-        known = done[here]
-        if known.all():
-            continue
-        beside, known, old = known & ~keep[here], known.astype(np.float32), np.moveaxis(sewn[here], -1, 0)
-        cost = cost + AGAIN_WEIGHT * size**2 * used
-        best = np.argpartition(cost, short - 1)[:short]
-        if beside.any():
-            gaps = _measure_gaps(patches, from_y[best], from_x[best], old, beside.astype(np.float32))
-            best = best[np.argsort(cost[best] + gaps, kind="stable")]
-        else:
-            best = best[np.argsort(cost[best], kind="stable")]
-        # The sample holds one patch in five: see whether a pixel to the side fits better what lies around.
-        best = best[:FINALISTS]
-        start_y, start_x = (
-            np.add.outer(start[best], step).ravel() for start, step in zip((from_y, from_x), _STEPS, strict=True)
-        )
-        inside = (start_y >= 0) & (start_y < len(free)) & (start_x >= 0) & (start_x < free.shape[1])
-        inside[inside] = free[start_y[inside], start_x[inside]]
-        start_y, start_x, base = start_y[inside], start_x[inside], np.repeat(cost[best], len(_STEPS[0]))[inside]
-        chosen = int((base + _measure_gaps(patches, start_y, start_x, old, known)).argmin())
-        start_y, start_x = start_y[chosen], start_x[chosen]
-        used += np.maximum(np.abs(from_y - start_y), np.abs(from_x - start_x)) < size // 2
-        new = residual[start_y : start_y + size, start_x : start_x + size]
-        old = sewn[here]
-        share = (known == 0).astype(np.float32)
-        if beside.any():
-            share = _cut_seam(np.square(new - old).sum(axis=-1) * known, done[here], beside)
-            share[keep[here]] = 0
-        old += share[..., np.newaxis] * (new - old)
-        done[here] = True
+def _blur_within(region, picture, sigma):
+    """A Gaussian blur over the pixels of a region (H, W) alone, of whose colours it is the mean."""
+    share = region.astype(np.float32)[..., np.newaxis]
+    return _blur(share * picture, sigma) / np.maximum(_blur(share, sigma), 1e-6).reshape(share.shape)
 
 
-def _measure_gaps(patches, y, x, old, weights):
-    """Weighted squared differences between the patches at (y, x) and what lies there, (3, size, size): float32 (n,).
+def _measure_liveliness(picture, source):
+    """How much the colours change from pixel to pixel: where the source is, and what that lets one expect elsewhere.
 
-    Of a large patch every second or third pixel a side is compared, and counts for those beside it.
+    Returns: two float32 (H, W).
     """
-    step = old.shape[-1] // COMPARED_SIDE or 1
-    gaps = patches[:, y, x]
-    gaps -= old[:, np.newaxis, ::step, ::step]
-    gaps *= gaps
-    return gaps.sum(axis=0).reshape(len(y), -1) @ (step**2 * weights[::step, ::step].ravel())
+    across = np.array([[-0.5, 0, 0.5]], np.float32)
+    change = sum(np.abs(cv2.filter2D(picture, -1, kernel)).sum(axis=-1) for kernel in (across, across.T))
+    known = cv2.erode(source.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=1).astype(np.float32)
+    lively = cv2.blur(change * known, (5, 5)) / np.maximum(cv2.blur(known, (5, 5)), 1e-6) * source
+    expected, total = np.zeros_like(lively), np.full_like(lively, 1e-12)
+    for sigma in (3, 8, 20, 60):  # what is near counts most
+        weight = 0.05 ** (sigma / 8)
+        expected += weight * _blur(lively, sigma)
+        total += weight * _blur(source.astype(np.float32), sigma)
+    return lively, np.where(source, lively, expected / total)
 
 
-_STEPS = tuple(part.ravel() for part in np.meshgrid([0, -1, 1], [0, -1, 1], indexing="ij"))
-_CORNER = dict(anchor=(0, 0), borderType=cv2.BORDER_REFLECT)  # a mean stands at its window's upper left pixel
+class Canvas:
+    """A picture of one size whose hole is painted with patches of what it kept.
 
+    A patch is known by its upper left pixel. `rows` and `columns` are those of the patches over the hole that are
+    looked after, and `y` and `x` those of the kept patches that they were given.
 
-def _plan_patches(keep, done, size, rng):
-    """Upper left corners of the patches that cover all that is not done, half overlapping, outermost first."""
-    starts = [np.minimum(np.arange(0, n - size + size // 2, size // 2), n - size) for n in keep.shape]
-    y, x = (part.ravel() for part in np.meshgrid(*starts, indexing="ij"))
-    total = cv2.integral((~done).view(np.uint8))
-    open_pixels = total[y + size, x + size] - total[y, x + size] - total[y + size, x] + total[y, x]
-    y, x = y[open_pixels > 0], x[open_pixels > 0]
-    depth = cv2.distanceTransform((~keep).view(np.uint8), cv2.DIST_L2, 3)
-    order = np.argsort(depth[y + size // 2, x + size // 2] + 0.01 * rng.random(len(y)), kind="stable")
-    return y[order], x[order]
-
-
-def _compare(coarse, residual, keep, source, to, candidates, size):
-    """What speaks against each candidate for each patch, float32 (patches, candidates), in squares of colour values.
-
-    Coarse colours must agree everywhere, residuals where the patch lies on kept pixels, and less where the generator
-    drew them. A candidate must be about as lively as what is kept around, and it had better be near.
+    Args:
+        picture: float32 (H, W, 3), the generator's answer in the hole; it is painted on.
+        hole, source: float32 (H, W), shares of each pixel that are to paint, and that may be copied.
+        lively, expected, trust: float32 (H, W): how lively the source is, how lively the hole ought to be, and how
+            much that counts. None for a picture to which patches are only taken over.
+        rng: a NumPy generator.
     """
 
-    def sample(plane, corners, cell):
-        """Means over cells of the windows at these corners: (windows, size // cell, size // cell, channels)."""
-        plane = cv2.boxFilter(plane, -1, (cell, cell), **_CORNER) if cell > 1 else plane
-        y, x = (part[:, np.newaxis, np.newaxis] for part in corners)
-        steps = np.arange(size // cell) * cell
-        return plane[y + steps[:, np.newaxis], x + steps]
+    def __init__(self, picture, hole, source, lively=None, expected=None, trust=None, *, rng):
+        self.picture, self.rng, self.kept = picture, rng, None
+        self.hole = hole > 0.5
+        self.rows = np.empty(0, int)
+        if min(hole.shape) < PATCH:
+            return
+        self.shape = tuple(length - PATCH + 1 for length in hole.shape)  # of all patches
+        square, corner = np.ones((PATCH, PATCH), np.uint8), dict(anchor=(0, 0), borderValue=0)
+        free = cv2.erode(((source > SURE) & ~self.hole).view(np.uint8), square, **corner)
+        over = cv2.dilate(self.hole.view(np.uint8), square, **corner)
+        self.free, self.over = (part[: self.shape[0], : self.shape[1]] > 0 for part in (free, over))
+        thinned = math.isqrt(max(self.free.size // MOST_PIXELS, 1))
+        self.free_y, self.free_x = (part * thinned for part in np.nonzero(self.free[::thinned, ::thinned]))
+        if not len(self.free_y):
+            return
+        count = np.count_nonzero(self.over)
+        self.step = next(step for step in (2, 3, 4) if step == 4 or count <= MOST_PATCHES * step**2)
+        looked_after = np.zeros_like(self.over)
+        looked_after[np.ix_(*(np.append(np.arange(0, n - 1, self.step), n - 1) for n in self.shape))] = True
+        self.rows, self.columns = np.nonzero(self.over & looked_after)
+        self.number = np.full(self.shape, -1, np.int32)
+        self.number[self.rows, self.columns] = np.arange(len(self.rows))
+        if lively is not None:
+            self.guide = cv2.blur(picture, (PATCH, PATCH), borderType=cv2.BORDER_REFLECT)
+            self.lively, expected, trust = (self._at_centres(part) for part in (lively, expected, trust))
+            self.wanted = np.float32(LIVELINESS_SHARE) * expected
+            self.weight = np.float32(LIVELINESS_WEIGHT * PATCH**2) * trust
 
-    cell = max(1, size // 4)
-    ours, theirs = (sample(coarse, corners, cell).reshape(len(corners[0]), -1) for corners in (to, candidates))
-    costs = np.square(ours).sum(axis=1)[:, np.newaxis] + np.square(theirs).sum(axis=1) - 2 * ours @ theirs.T
-    costs *= cell**2
+    def is_empty(self):
+        return not len(self.rows)
 
-    cell = max(1, size // 8)
-    weights = np.where(sample(keep.astype(np.float32), to, cell) > 0.99, np.float32(1), np.float32(OWN_WEIGHT))
-    ours, theirs = sample(residual, to, cell), sample(residual, candidates, cell)
-    squares = [np.square(part).sum(axis=-1).reshape(len(part), -1) for part in (ours, theirs)]
-    ours = (ours * weights[..., np.newaxis]).reshape(len(ours), -1)
-    weights, theirs = weights.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
-    alone = np.einsum("ij,ij->i", weights, squares[0])[:, np.newaxis]
-    costs += cell**2 * (weights @ squares[1].T - 2 * ours @ theirs.T + alone)
+    def start(self, in_blocks):
+        """Give every patch over the hole the most similar of a sample of the kept ones, alone or in blocks."""
+        self._describe_source()
+        self._describe_hole()
+        if in_blocks and self._lay_blocks():
+            return
+        y, x = self._sample(self.free_y, self.free_x)
+        theirs = self.kept[y, x]
+        halves, theirs = np.square(theirs).sum(axis=1) / 2, np.ascontiguousarray(theirs.T)
+        best = [(halves - self.ours[i : i + 256] @ theirs).argmin(axis=1) for i in range(0, len(self.ours), 256)]
+        best = np.concatenate(best)
+        self.y, self.x = y[best], x[best]
 
-    # Square roots: a little life counts for much in a flat sky, and one lively thing does not outweigh it.
-    cell = max(1, size // 4)
-    lively = sum(np.abs(plane) for plane in np.moveaxis(residual, -1, 0))  # a plane at a time, for the sake of memory
-    lively, known = np.sqrt(_blur(lively * source, 1.5)), source.astype(np.float32)
-    around = sum(_blur(lively * known, size * reach) for reach in (0.5, 1.5))
-    around /= np.maximum(sum(_blur(known, size * reach) for reach in (0.5, 1.5)), 1e-6)
-    ours, theirs = (sample(part, corners, cell) for part, corners in ((around, to), (lively, candidates)))
-    ours, theirs = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
-    difference = np.square(ours).sum(axis=1)[:, np.newaxis] + np.square(theirs).sum(axis=1) - 2 * ours @ theirs.T
-    costs += LIVELINESS_WEIGHT * cell**2 * difference
+    def take_over(self, coarse):
+        """Start from the patches that were found in a smaller picture, and paint with them."""
+        half = PATCH // 2
+        factors = [a / b for a, b in zip(self.hole.shape, coarse.hole.shape, strict=True)]
+        places = zip((self.rows, self.columns), factors, coarse.shape, strict=True)
+        y, x = (np.clip(((part + half) / f).astype(int) - half, 0, n - 1) // coarse.step for part, f, n in places)
+        found = coarse.number[y * coarse.step, x * coarse.step]
+        self.y = self.rows + np.rint((coarse.y - coarse.rows)[found] * factors[0]).astype(int)
+        self.x = self.columns + np.rint((coarse.x - coarse.columns)[found] * factors[1]).astype(int)
+        good = self._replace_strangers(found >= 0)
+        self.gaps = np.where(good, 1, 1e6).astype(np.float32)
+        self._vote()
 
-    far = np.hypot(*(a[:, np.newaxis] - b for a, b in zip(to, candidates, strict=True)))
-    return costs + (FAR_WEIGHT * size**2 / max(keep.shape)) * far.astype(np.float32)
+    def paint(self, search):
+        """Look for better patches and paint the hole with them, a few times.
 
+        search: whether to look in the whole picture, too, and not only beside the neighbours' patches.
+        """
+        if self.kept is None:
+            self._describe_source()
+        for _ in range(TURNS):
+            self._describe_hole()
+            self.gaps = self._measure(self.y, self.x, slice(None))
+            for _ in range(2):
+                self._ask_neighbours()
+                if search:
+                    self._look_around()
+            self._vote()
 
-def _cut_seam(gap, known, sewn):
-    """How much of a new patch to take, float32 (size, size): 1 inside, 0 beyond the seams with what lies there.
+    def _at_centres(self, plane):
+        """The part of an (H, W) plane that has the middle pixel of each patch."""
+        half = PATCH // 2
+        return plane[half : half + self.shape[0], half : half + self.shape[1]]
 
-    gap: (size, size), squared difference between the two. known: where something lies already; sewn: where that is no
-    kept pixel. From each side with sewn pixels, if most of it is known, a seam of least difference (Efros and Freeman
-    2001) is cut through the half of the patch next to it.
-    """
-    take = np.ones(gap.shape, bool)
-    turned = [tuple(_turn(part, side) for part in (gap, known, sewn, take)) for side in range(4)]
-    sides = [parts for parts in turned if parts[2].any() and 2 * np.count_nonzero(parts[1][:, 0]) > len(gap)]
-    if sides:
-        seams = find_seams(np.stack([gap for gap, *_ in sides]))
-        for (*_, part), seam in zip(sides, seams, strict=True):
-            part &= np.arange(part.shape[1]) >= seam[:, np.newaxis]
-    take = (take | ~known).astype(np.float32)
-    share = cv2.GaussianBlur(take, (0, 0), SEAM_SIGMA, borderType=cv2.BORDER_REPLICATE)
-    return np.where(known, share, 1)
+    def _sample(self, *arrays):
+        some = self.rng.choice(len(arrays[0]), min(CANDIDATES, len(arrays[0])), replace=False)
+        return [array[some] for array in arrays]
 
+    def _replace_strangers(self, known=True):
+        """Give another kept patch at random to those whose (y, x) is none, or not `known`; returns which were fine."""
+        good = self._is_free(self.y, self.x) & known
+        some = self.rng.integers(0, len(self.free_y), np.count_nonzero(~good))
+        self.y[~good], self.x[~good] = self.free_y[some], self.free_x[some]
+        return good
 
-def _turn(patch, side):
-    """A view of a patch's left, top, right or bottom half, its outer side turned to the left, as np.rot90 turns it."""
-    turned = (patch, patch.T[::-1], patch[::-1, ::-1], patch.T[:, ::-1])[side]
-    return turned[:, : len(patch) // 2]
+    def _is_free(self, y, x):
+        good = (y >= 0) & (x >= 0) & (y < self.shape[0]) & (x < self.shape[1])
+        good[good] = self.free[y[good], x[good]]
+        return good
 
+    def _cut_windows(self):
+        """A view of all patches: their colours, and the changes of their lightness to the next pixels."""
+        light = self.picture.mean(axis=-1)
+        changes = [np.diff(light, axis=axis, append=light.take([-1], axis)) for axis in (0, 1)]
+        planes = np.dstack([self.picture, *changes])
+        return np.lib.stride_tricks.sliding_window_view(planes, (PATCH, PATCH), axis=(0, 1))
 
-def find_seams(gaps):
-    """The column at which the cheapest way from the first to the last row crosses each row, by dynamic programming.
+    def _describe_source(self):
+        """Find the principal components of the kept patches, and describe all patches by them and by their guide."""
+        windows = self._cut_windows()
+        some = self.rng.choice(len(self.free_y), min(2000, len(self.free_y)), replace=False)
+        sample = windows[self.free_y[some], self.free_x[some]].reshape(len(some), -1)
+        self.centre = sample.mean(axis=0)
+        sample = sample - self.centre
+        self.basis = np.ascontiguousarray(np.linalg.eigh(sample.T @ sample)[1][:, -NUMBERS:])
+        self.kept = np.empty((*self.shape, NUMBERS + 3), np.float32)
+        self.kept[..., NUMBERS:] = self._at_centres(self.guide) * np.float32(PATCH * GUIDE_WEIGHT**0.5)
+        for start in range(0, len(self.kept), 16):  # few at a time, for the sake of memory
+            rows = windows[start : start + 16]
+            described = (rows.reshape(-1, self.centre.size) - self.centre) @ self.basis
+            self.kept[start : start + 16, :, :NUMBERS] = described.reshape(*rows.shape[:2], -1)
 
-    gaps: (seams, rows, columns). Returns: int (seams, rows).
-    """
-    count, rows, columns = gaps.shape
-    total = np.full((rows, count, columns + 2), np.inf, gaps.dtype)
-    total[..., 1:-1] = np.moveaxis(gaps, 1, 0)
-    for above, row in zip(total[:-1], total[1:], strict=True):
-        row[:, 1:-1] += np.minimum(np.minimum(above[:, :-2], above[:, 1:-1]), above[:, 2:])
-    # The step to the column before, the same or the next, from each column of the row below.
-    steps = np.stack([total[:-1, :, :-2], total[:-1, :, 1:-1], total[:-1, :, 2:]]).argmin(axis=0) - 1
-    seams, every = np.empty((rows, count), np.int64), np.arange(count)
-    seams[-1] = total[-1, :, 1:-1].argmin(axis=-1)
-    for row in range(rows - 2, -1, -1):
-        seams[row] = seams[row + 1] + steps[row, every, seams[row + 1]]
-    return seams.T
+    def _describe(self, y, x):
+        """The numbers of patches as they look now: (n, NUMBERS + 3)."""
+        windows, described = self._cut_windows(), self.kept[y, x]
+        for start in range(0, len(y), 1024):
+            part = slice(start, start + 1024)
+            flat = windows[y[part], x[part]].reshape(-1, self.centre.size)
+            described[part, :NUMBERS] = (flat - self.centre) @ self.basis
+        return described
+
+    def _describe_hole(self):
+        self.ours = self._describe(self.rows, self.columns)
+
+    def _measure(self, y, x, which):
+        """How badly kept patches fit in place of those `which` over the hole."""
+        rows, columns = self.rows[which], self.columns[which]
+        difference = self.kept[y, x]
+        difference -= self.ours[which]
+        dull = np.maximum(self.wanted[rows, columns] - self.lively[y, x], 0)
+        return np.einsum("ij,ij->i", difference, difference) + self.weight[rows, columns] * np.square(dull)
+
+    def _lay_blocks(self):
+        """Cover the hole with blocks of patches that lie together in the photo, too; returns whether there are any.
+
+        Found one by one, the patches of a large hole would soon be the same few over and over.
+        """
+        height, width = self.shape
+        if min(height, width) <= BLOCK:
+            return False
+        inside = np.ones((BLOCK + 1, BLOCK + 1), np.uint8)
+        corner = dict(anchor=(0, 0), borderValue=0)
+        y, x = np.nonzero(cv2.erode(self.free.view(np.uint8), inside, **corner)[: height - BLOCK, : width - BLOCK])
+        if not len(y):
+            return False
+        y, x = self._sample(y, x)
+        tops, lefts = (np.append(np.arange(0, n - BLOCK - 1, BLOCK), n - BLOCK - 1) for n in self.shape)
+        hit = cv2.dilate(self.over.view(np.uint8), inside, **corner)
+        top, left = (part.ravel() for part in np.meshgrid(tops, lefts, indexing="ij"))
+        mixed = self.rng.permutation(np.flatnonzero(hit[top, left]))
+        top, left = top[mixed], left[mixed]
+
+        reach = [(down, right) for down in (0, BLOCK // 2, BLOCK) for right in (0, BLOCK // 2, BLOCK)]
+        ours = np.hstack([self._describe(top + down, left + right) for down, right in reach])
+        theirs = np.hstack([self.kept[y + down, x + right] for down, right in reach])
+        wanted, weight = (sum(plane[top + a, left + b] for a, b in reach) for plane in (self.wanted, self.weight))
+        lively = sum(self.lively[y + a, x + b] for a, b in reach)
+        squares, used, unit = np.square(theirs).sum(axis=1), np.zeros(len(y), np.float32), None
+        from_y, from_x = np.zeros((2, *self.shape), int)
+        for start in range(0, len(top), 256):
+            part = slice(start, start + 256)
+            costs = np.square(ours[part]).sum(axis=1)[:, np.newaxis] + squares - 2 * ours[part] @ theirs.T
+            dull = np.maximum(wanted[part, np.newaxis] - lively, 0) / len(reach)
+            costs += weight[part, np.newaxis] * np.square(dull)
+            unit = AGAIN_WEIGHT * np.median(costs.min(axis=1)) if unit is None else unit
+            for cost, row, column in zip(costs, top[part], left[part], strict=True):
+                best = int((cost + unit * used).argmin())
+                used += np.maximum(np.abs(y - y[best]), np.abs(x - x[best])) < BLOCK
+                block = (slice(row, row + BLOCK + PATCH), slice(column, column + BLOCK + PATCH))
+                from_y[block], from_x[block] = y[best] - row, x[best] - column
+        self.y = self.rows + from_y[self.rows, self.columns]
+        self.x = self.columns + from_x[self.rows, self.columns]
+        self._replace_strangers()
+        return True
+
+    def _try(self, y, x, known=True, bias=1.0):
+        """Take the kept patches at (y, x) in place of the present ones where they fit better."""
+        which = np.flatnonzero(self._is_free(y, x) & known)
+        gaps = self._measure(y[which], x[which], which)
+        better = gaps < self.gaps[which] * bias
+        which = which[better]
+        self.gaps[which], self.y[which], self.x[which] = gaps[better], y[which], x[which]
+
+    def _ask_neighbours(self):
+        """Try the patches that lie beside those of the neighbours as the neighbours lie beside here."""
+        for down, right in ((0, -self.step), (-self.step, 0), (0, self.step), (self.step, 0)):
+            y, x = self.rows + down, self.columns + right
+            inside = (y >= 0) & (x >= 0) & (y < self.shape[0]) & (x < self.shape[1])
+            other = np.where(inside, self.number[np.where(inside, y, 0), np.where(inside, x, 0)], -1)
+            self._try(self.y[other] - down, self.x[other] - right, other >= 0, NEIGHBOUR_BIAS)
+
+    def _look_around(self):
+        """Try patches at random places, first anywhere, then nearer and nearer to the present one."""
+        reach = max(self.shape) // 2
+        while reach >= 1:
+            down, right = self.rng.integers(-reach, reach + 1, (2, len(self.y)))
+            self._try(self.y + down, self.x + right)
+            reach //= 2
+
+    def _vote(self):
+        """Paint the hole: each pixel as the patches over it have it, above all the most similar and central one."""
+        width = self.hole.shape[1]
+        first, last = self.rows.min(), self.rows.max() + PATCH
+        here, there = (self.rows - first) * width + self.columns, self.y * width + self.x
+        middle = PATCH // 2
+        steps = [
+            (y * width + x, np.float32(1 + ((y - middle) ** 2 + (x - middle) ** 2) / 10))
+            for y, x in np.ndindex(PATCH, PATCH)
+        ]
+        values = self.picture.reshape(-1, 3)
+        least = np.full((last - first) * width, np.inf, np.float32)
+        for step, factor in steps:  # no two patches have the same pixel in the same place
+            least[here + step] = np.minimum(least[here + step], self.gaps * factor)
+        sums, total = np.zeros((len(least), 3), np.float32), np.zeros((len(least), 1), np.float32)
+        for step, factor in steps:
+            weight = np.exp(CHOICE * (1 - self.gaps * factor / np.maximum(least[here + step], 1e-9)))[:, np.newaxis]
+            sums[here + step] += weight * values[there + step]
+            total[here + step] += weight
+        sums /= np.maximum(total, 1e-9)
+        reached = (total > 0).reshape(-1, width) & self.hole[first:last]
+        np.copyto(self.picture[first:last], sums.reshape(-1, width, 3), where=reached[..., np.newaxis])
