@@ -196,3 +196,22 @@ def test_fog_is_not_copied_where_the_surroundings_are_lively():
     mask = cut_hole(image, (slice(85, 125), slice(60, 130)))
     filled = inpaint(Fog(), image, mask)[90:120, 65:125]
     assert see_detail(filled) > 0.6 * see_detail(image[90:120, 65:125])
+
+
+def test_the_coarse_colours_are_the_answers():
+    image = draw_meadow()
+    keep = cut_hole(image, (slice(80, 180), slice(40, 150)))[..., 0] == 1
+    answer = np.broadcast_to(np.float32([0.45, 0.5, 0.25]), image.shape)  # redder and bluer than any grass
+    filled = add_detail(image, answer, keep)[100:160, 60:130]
+    assert np.abs(filled.mean(axis=(0, 1)) - answer[0, 0]).max() < 0.02
+
+
+def test_a_sky_that_changes_slowly_gets_no_steps():
+    slope = np.linspace(0.4, 0.7, 192, dtype=np.float32)
+    image = np.repeat((0.5 * slope[:, np.newaxis] + 0.5 * slope)[..., np.newaxis], 3, axis=-1)
+    keep = cut_hole(image, (slice(40, 150), slice(40, 150)))[..., 0] == 1
+    bumps = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 0.1, image.shape).astype(np.float32), (0, 0), 2)
+    filled = add_detail(image, np.clip(image + bumps, 0, 1), keep)[50:140, 50:140]
+    steps = max(float(np.abs(np.diff(filled, axis=axis)).max()) for axis in (0, 1))
+    print(f"largest step {steps:.4f}")
+    assert steps < 0.012
