@@ -1,11 +1,11 @@
 """TensorFlow, TensorFlow on two replicas, and JAX: the same losses, gradients, decisions, and files."""
 
-import argparse
 import csv
 import importlib.util
 import json
 import os
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
@@ -174,9 +174,24 @@ def test_two_processes_write_one_set_of_files_and_the_history_of_one(trained):
 @NO_JAX
 def test_a_training_goes_on_from_the_best_networks_of_another(trained):
     tool = runpy.run_path(str(SCRIPT))
-    networks = tool["open_networks"](argparse.Namespace(start=trained / "one"))
+    given = ["--photos", "photos", "--output", "out", "--start", str(trained / "one")]
+    networks = tool["open_networks"](tool["read_settings"](given))
     for name, network in zip(("generator_best.keras", "discriminator_best.keras"), networks, strict=True):
         saved = keras.models.load_model(trained / "one" / name, compile=False)
         assert all(map(np.array_equal, network.get_weights(), saved.get_weights()))
-    with pytest.raises(FileNotFoundError, match="--start is the folder"):
-        tool["open_networks"](argparse.Namespace(start=trained))
+
+
+@NO_JAX
+def test_a_wrong_start_is_refused_before_any_work(trained, tmp_path, capsys):
+    read = runpy.run_path(str(SCRIPT))["read_settings"]
+    shutil.copy(trained / "one" / "generator_best.keras", tmp_path)
+    given = ["--photos", "photos", "--output", "out", "--start", str(tmp_path)]
+    alone = ["--adversarial-weight", "0", "--matching-weight", "0"]
+    assert read([*given, *alone]).start == tmp_path, "where no discriminator is trained, none is needed"
+    for more, message in (
+        ([], "discriminator_best.keras"),
+        ([*alone, "--base-filters", "8"], "--base-filters is for new"),
+    ):
+        with pytest.raises(SystemExit):
+            read([*given, *more])
+        assert message in capsys.readouterr().err

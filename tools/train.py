@@ -74,7 +74,15 @@ def read_settings(arguments=None):
         chosen |= given
     chosen |= options
     check_settings(chosen)
-    return argparse.Namespace(**chosen)
+    chosen = argparse.Namespace(**chosen)
+    if chosen.start:
+        if "base_filters" in options:
+            parser.error("--base-filters is for new networks, but --start opens trained ones: leave one out.")
+        try:
+            find_networks(chosen)
+        except FileNotFoundError as error:
+            parser.error(str(error))
+    return chosen
 
 
 def train(settings):
@@ -131,16 +139,28 @@ def train(settings):
 
 
 def open_networks(settings):
-    """Generator and discriminator: new ones, or the best of the training in the folder `start`."""
+    """Generator and discriminator: new, or from the folder `start`, then None for a discriminator that none needs."""
     if not settings.start:
         told = dict(normalization="none", initialization="he", sees_hole=True)
         judge = build_discriminator(None, settings.base_filters, **told, seed=settings.seed + 1)
         return build_generator(None, settings.base_filters, seed=settings.seed), judge
-    paths = [settings.start / f"{name}_best.keras" for name in ("generator", "discriminator")]
+    policy = keras.config.dtype_policy().name
+    paths = find_networks(settings)
+    networks = [change_precision(keras.models.load_model(path, compile=False), policy) for path in paths]
+    return networks if len(networks) == 2 else [*networks, None]
+
+
+def find_networks(settings):
+    """The files of the networks to start from: the generator's, and the discriminator's where its loss counts."""
+    names = ["generator"]
+    vgg19 = None if settings.vgg19_weights == "none" else settings.vgg19_weights
+    weights = choose_weights(vgg19, **{name: getattr(settings, name) for name in TEXTURE})
+    if weights["adversarial_weight"] or weights["matching_weight"]:
+        names.append("discriminator")
+    paths = [settings.start / f"{name}_best.keras" for name in names]
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise FileNotFoundError(f"There is no {missing[0]}: --start is the folder that a finished training wrote.")
-    policy = keras.config.dtype_policy().name
-    return [change_precision(keras.models.load_model(path, compile=False), policy) for path in paths]
+    return paths
 
 
 def prepare(source, folder, image_size):
