@@ -190,6 +190,45 @@ def test_a_thick_hole_starts_from_blocks_and_from_none_over_and_over():
     assert together[0] > 0.5 and most[0] <= 6 < most[1]
 
 
+def test_each_size_goes_on_from_the_patches_of_the_one_before(monkeypatch):
+    called = []
+
+    def watch(name):
+        original = getattr(Canvas, name)
+
+        def watched(self, *args, **kwargs):
+            called.append((name, self.hole.shape))
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Canvas, name, watched)
+
+    watch("start")
+    watch("take_over")
+    keep = np.ones((192, 192), bool)
+    keep[40:160, 40:160] = False
+    add_detail(draw_meadow(), np.full((192, 192, 3), 0.4, np.float32), keep)
+    assert called == [("start", (48, 48)), ("take_over", (96, 96)), ("take_over", (192, 192))]
+
+
+def test_the_answers_colour_counts_deep_in_the_hole_and_less_near_its_border():
+    rng = np.random.default_rng(0)
+    picture = np.repeat(0.2 * rng.random((90, 90, 1), np.float32), 3, axis=-1)
+    picture[:, 45:] += 0.6  # dark here and bright there
+    hole = np.zeros((90, 90), np.float32)
+    hole[30:60, 10:35] = 1
+    picture[hole == 1] = 0.7  # the answer is bright
+    planes = [np.zeros((90, 90), np.float32)] * 2
+    bright = []
+    for near in (1, 0):
+        canvas = Canvas(picture.copy(), hole, 1 - hole, *planes, np.full((90, 90), near, np.float32), rng=rng)
+        canvas.picture[hole == 1] = 0.1  # and what was painted since is dark, as all around
+        canvas.start(in_blocks=False)
+        canvas.paint(search=True)
+        bright.append((canvas.x >= 45).mean())
+    print(f"bright patches near the border and deep inside: {bright[0]:.0%} and {bright[1]:.0%}")
+    assert bright[0] < 0.1 and bright[1] > 0.3
+
+
 def test_fog_is_not_copied_where_the_surroundings_are_lively():
     image = draw_meadow()
     image[150:] = np.float32([0.3, 0.5, 0.1])  # as the fog that the generator draws

@@ -4,7 +4,7 @@
 // painted anew with what was found, a few times; a thick hole is painted on shrunken pictures first. In place of
 // principal components all numbers of two patches are compared, up to the one that shows that they fit too badly.
 
-const PATCH = 7; // pixels a side
+const PATCH = 9; // pixels a side
 const NUMBERS = 5; // that describe a pixel: its colours, and the changes of its lightness to the next two
 const CANDIDATES = 5000; // kept patches to start from, a random sample
 const MOST_COMPARED = 2e6; // pairs of patches or blocks, at the start; with more over the hole, the sample is smaller
@@ -17,9 +17,9 @@ const MOST_PATCHES = 30000; // over a hole, at most about; over a larger one the
 const MOST_PIXELS = 600000; // of a picture in which patches are looked for; to a larger one they are only taken over
 const LIVELINESS_WEIGHT = 6, LIVELINESS_SHARE = 0.9; // of a patch duller than this share of its surroundings
 const LIVELINESS_REACH = 16; // pixels into the hole after which that counts half: the surroundings are far
-const GUIDE_WEIGHT = 3; // what the generator's mean colour over a patch counts
-const CHOICE = 20; // how much the most similar of the patches over a pixel counts more than the next
-const COARSE_SIGMA = 8; // pixels that the generator saw, of the blur that leaves what it decides
+const GUIDE_WEIGHT = 12; // what the generator's mean colour over a patch counts deep in the hole; less near its border
+const CHOICE = 12; // how much the most similar of the patches over a pixel counts more than the next
+const COARSE_SIGMA = 12; // pixels that the generator saw, of the blur that leaves what it decides
 const FLAT = 0.025; // change of colour from pixel to pixel below which a place is flat: coarse colours alone
 const CALM_SIGMA = 3; // pixels that the generator saw, of the blur that leaves them
 
@@ -143,6 +143,7 @@ class Canvas {
     this.guide = boxMean(picture, width, height, 3, Math.floor(PATCH / 2));
     this.wanted = expected.map((value) => LIVELINESS_SHARE * value);
     this.weight = trust.map((value) => LIVELINESS_WEIGHT * PATCH ** 2 * value);
+    this.guided = trust.map((value) => 1 - value);
     this.hole = Uint8Array.from(hole, (share) => (share > 0.5 ? 1 : 0));
     this.source = Uint8Array.from(source, (share, i) => (share > 0.999 && !this.hole[i] ? 1 : 0));
     this.free = countInSquares(this.source, width, height, PATCH).map((count) => (count === PATCH ** 2 ? 1 : 0));
@@ -234,12 +235,12 @@ class Canvas {
     }
   }
 
-  /** How much two patches and their guides differ, on top of a `gap`; where that is `most` or more, perhaps not all. */
-  differ(place, from, gap, most) {
+  /** How much two patches and their guides differ, on top of a `gap`; from `most` on perhaps not all of it. */
+  differ(place, from, gap, most, guided = 1) {
     const { numbers, guide, width, middle } = this;
     for (let c = 0; c < 3; c++) {
       const difference = guide[3 * (place + middle) + c] - guide[3 * (from + middle) + c];
-      gap += GUIDE_WEIGHT * PATCH ** 2 * difference * difference;
+      gap += guided * GUIDE_WEIGHT * PATCH ** 2 * difference * difference;
     }
     for (let v = 0; v < PATCH && gap < most; v++) {
       const here = NUMBERS * (place + v * width), there = NUMBERS * (from + v * width);
@@ -255,7 +256,7 @@ class Canvas {
   measure(i, from, most) {
     const centre = this.places[i] + this.middle;
     const dull = Math.max(this.wanted[centre] - this.lively[from + this.middle], 0);
-    return this.differ(this.places[i], from, this.weight[centre] * dull * dull, most);
+    return this.differ(this.places[i], from, this.weight[centre] * dull * dull, most, this.guided[centre]);
   }
 
   /**

@@ -16,8 +16,8 @@ import math
 import cv2
 import numpy as np
 
-PATCH = 7  # pixels a side
-NUMBERS = 24  # that describe a patch: its principal components
+PATCH = 9  # pixels a side
+NUMBERS = 48  # that describe a patch: its principal components
 CANDIDATES = 5000  # kept patches to start from, a random sample
 THIN = 40  # pixels of thickness up to which a hole is painted at its own size only; twice that, at half the size first
 TURNS = 3  # of looking and painting, at each size
@@ -28,9 +28,9 @@ MOST_PATCHES = 30_000  # over a hole, at most about; over a larger one they lie 
 MOST_PIXELS = 600_000  # of a picture in which patches are looked for; to a larger one they are only taken over
 LIVELINESS_WEIGHT, LIVELINESS_SHARE = 6.0, 0.9  # of a patch duller than this share of its surroundings
 LIVELINESS_REACH = 16  # pixels into the hole after which that counts half: the surroundings are far
-GUIDE_WEIGHT = 3.0  # what the generator's mean colour over a patch counts
-CHOICE = 20.0  # how much the most similar of the patches over a pixel counts more than the next
-COARSE_SIGMA = 8.0  # pixels that the generator saw, of the blur that leaves what it decides
+GUIDE_WEIGHT = 12.0  # what the generator's mean colour over a patch counts deep in the hole; less near its border
+CHOICE = 12.0  # how much the most similar of the patches over a pixel counts more than the next
+COARSE_SIGMA = 12.0  # pixels that the generator saw, of the blur that leaves what it decides
 FLAT = 0.025  # change of colour from pixel to pixel below which a place is flat, and gets the coarse colours alone
 SURE = 0.999  # share of a shrunken pixel from which it counts as whole
 CALM_SIGMA = 3.0  # pixels that the generator saw, of the blur that leaves them
@@ -156,7 +156,8 @@ class Canvas:
         picture: float32 (H, W, 3), the generator's answer in the hole; it is painted on.
         hole, source: float32 (H, W), shares of each pixel that are to paint, and that may be copied.
         lively, expected, trust: float32 (H, W): how lively the source is, how lively the hole ought to be, and how
-            much that counts. None for a picture to which patches are only taken over.
+            near kept pixels are, from 1 down: the nearer, the more does that count, and the less the answer's colour.
+            None for a picture to which patches are only taken over.
         rng: a NumPy generator.
     """
 
@@ -187,6 +188,7 @@ class Canvas:
             self.lively, expected, trust = (self._at_centres(part) for part in (lively, expected, trust))
             self.wanted = np.float32(LIVELINESS_SHARE) * expected
             self.weight = np.float32(LIVELINESS_WEIGHT * PATCH**2) * trust
+            self.guided = np.sqrt(np.maximum(1 - trust, 0))[self.rows, self.columns, np.newaxis]
 
     def is_empty(self):
         return not len(self.rows)
@@ -293,6 +295,7 @@ class Canvas:
         rows, columns = self.rows[which], self.columns[which]
         difference = self.kept[y, x]
         difference -= self.ours[which]
+        difference[:, NUMBERS:] *= self.guided[which]
         dull = np.maximum(self.wanted[rows, columns] - self.lively[y, x], 0)
         return np.einsum("ij,ij->i", difference, difference) + self.weight[rows, columns] * np.square(dull)
 
