@@ -210,7 +210,7 @@ def test_each_size_goes_on_from_the_patches_of_the_one_before(monkeypatch):
     assert called == [("start", (48, 48)), ("take_over", (96, 96)), ("take_over", (192, 192))]
 
 
-def test_the_answers_colour_counts_deep_in_the_hole_and_less_near_its_border():
+def test_the_answers_colour_counts_the_more_the_deeper_in_the_hole():
     rng = np.random.default_rng(0)
     picture = np.repeat(0.2 * rng.random((90, 90, 1), np.float32), 3, axis=-1)
     picture[:, 45:] += 0.6  # dark here and bright there
