@@ -282,7 +282,7 @@ def test_a_setting_gets_the_type_it_should_have(name, value, right):
         ("precision", "float16", "one of 'auto', 'float32', 'mixed_float16', 'mixed_bfloat16'"),
         ("profile", "fast", "one of 'auto', 'full', 'quick'"),
         ("learning_rate_decay", "linear", "one of 'plateau', 'cosine'"),
-        ("normalization", "layer", "one of 'instance', 'batch', 'none'"),
+        ("normalization", "layer", "one of 'auto', 'instance', 'batch', 'none'"),
         ("test_share", 1, "a share from 0 to below 1"),
         ("guidance", 1.5, "a share from 0 to 1"),
         ("max_hours", 0, "a number above 0"),
