@@ -188,9 +188,19 @@ def test_a_wrong_start_is_refused_before_any_work(trained, tmp_path, capsys):
     given = ["--photos", "photos", "--output", "out", "--start", str(tmp_path)]
     alone = ["--adversarial-weight", "0", "--matching-weight", "0"]
     assert read([*given, *alone]).start == tmp_path, "where no discriminator is trained, none is needed"
+    file, broken = tmp_path / "settings.json", tmp_path / "broken.json"
+    broken.write_text("[]")
+    wide, fitting = ({"common": {"base_filters": n}, "trainings": {"first": {}}} for n in (8, 4))
+    file.write_text(json.dumps(fitting))
+    assert read([*given, *alone, "--settings", str(file), "--training", "first"]).base_filters == 4
+    file.write_text(json.dumps(wide))
     for more, message in (
         ([], "discriminator_best.keras"),
         ([*alone, "--base-filters", "8"], "--base-filters is for new"),
+        ([*alone, "--settings", str(file), "--training", "first"], "8 base filters, but the networks"),
+        ([*alone, "--settings", str(file), "--training", "second"], "'second', expected one of first"),
+        (["--settings", str(broken), "--training", "first"], "is no settings file"),
+        (["--settings", "missing.json", "--training", "first"], "is no settings file"),
     ):
         with pytest.raises(SystemExit):
             read([*given, *more])

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -63,12 +64,16 @@ def read_settings(arguments=None):
         shown = "as the recipe says" if value == -1 else value
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"default: {shown}", default=argparse.SUPPRESS)
     options = vars(parser.parse_args(arguments))
-    chosen = {**SETTINGS}
+    chosen, given = {**SETTINGS}, {}
     if options["settings"]:
-        file = json.loads(options["settings"].read_text(encoding="utf-8"))
-        if options["training"] not in file["trainings"]:
-            parser.error(f"--training is {options['training']!r}, expected one of {', '.join(file['trainings'])}.")
-        given = {**file["common"], **file["trainings"][options["training"]]}
+        try:
+            file = json.loads(options["settings"].read_text(encoding="utf-8"))
+            common, trainings = file["common"], file["trainings"]
+        except (OSError, ValueError, KeyError, TypeError):
+            parser.error(f"{options['settings']} is no settings file: expected one such as results/runs/shipped.json.")
+        if options["training"] not in trainings:
+            parser.error(f"--training is {options['training']!r}, expected one of {', '.join(trainings)}.")
+        given = {**common, **trainings[options["training"]]}
         if unknown := set(given) - set(SETTINGS):
             parser.error(f"{options['settings']} sets {', '.join(sorted(unknown))}, which no training has.")
         chosen |= given
@@ -79,9 +84,15 @@ def read_settings(arguments=None):
         if "base_filters" in options:
             parser.error("--base-filters is for new networks, but --start opens trained ones: leave one out.")
         try:
-            find_networks(chosen)
+            generator = find_networks(chosen)[0]
         except FileNotFoundError as error:
             parser.error(str(error))
+        filters = read_filters(generator)
+        if filters not in (None, given.get("base_filters", filters)):
+            parser.error(
+                f"{options['settings']} asks for {given['base_filters']} base filters, but the networks of --start "
+                f"have {filters}: take base_filters out of the file."
+            )
     return chosen
 
 
@@ -161,6 +172,14 @@ def find_networks(settings):
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise FileNotFoundError(f"There is no {missing[0]}: --start is the folder that a finished training wrote.")
     return paths
+
+
+def read_filters(path):
+    """Filters of the first block of a generator's file; None where it has no such block."""
+    with zipfile.ZipFile(path) as file:
+        layers = json.loads(file.read("config.json"))["config"].get("layers", ())
+    settings = [layer["config"] for layer in layers]
+    return next((each["filters"] for each in settings if each.get("name") == "generator_encoder_1"), None)
 
 
 def prepare(source, folder, image_size):
