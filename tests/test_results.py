@@ -224,3 +224,18 @@ def test_a_settings_file_with_a_strange_name_is_refused(tmp_path, capsys):
         with pytest.raises(SystemExit):
             tool.read_settings(given)
         assert message in capsys.readouterr().err
+
+
+def test_settings_files_leave_nothing_to_the_quick_profile():
+    """What a profile chooses may change later, and a training that is repeated would be another one."""
+    files = (
+        ROOT / "results" / "runs" / name for name in ("shipped.json", "study/settings.json", "domains/settings.json")
+    )
+    shipped, study, domains = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    stages = [{**shipped["common"], **stage} for stage in shipped["stages"].values()]
+    new = [stages[0], *({**study["common"], **run} for run in study["runs"].values())]
+    new.append({**domains["common"], **domains["from scratch"]})
+    for settings in [*new, *stages, {**domains["common"], **domains["adapted"]}]:
+        assert {"image_size", "samples", "generator_learning_rate"} <= set(settings)
+    for settings in new:
+        assert {"base_filters", "hole_fill", "normalization"} <= set(settings)
