@@ -199,8 +199,8 @@ def test_a_wrong_start_is_refused_before_any_work(trained, tmp_path, capsys):
         ([*alone, "--base-filters", "8"], "--base-filters is for new"),
         ([*alone, "--settings", str(file), "--training", "first"], "8 base filters, but the networks"),
         ([*alone, "--settings", str(file), "--training", "second"], "'second', expected one of first"),
-        (["--settings", str(broken), "--training", "first"], "is no settings file"),
-        (["--settings", "missing.json", "--training", "first"], "is no settings file"),
+        (["--settings", str(broken), "--training", "first"], "is no file of trainings"),
+        (["--settings", "missing.json", "--training", "first"], "is no file of trainings"),
     ):
         with pytest.raises(SystemExit):
             read([*given, *more])

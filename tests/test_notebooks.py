@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -196,6 +197,12 @@ def test_changed_parameters_arrive(kaggle, kaggle_run):
     assert "128 px, 4 filters" in printed(executed / NOTEBOOKS[1].name)
     rows = (kaggle / "working" / "02_model_training" / "history.csv").read_text().splitlines()
     assert len(rows) == 2, "one epoch"
+
+
+def test_the_saved_quick_training_beats_one_mean_colour_for_each_hole():
+    text = printed(NOTEBOOKS[1])
+    reached, mean_colour = (float(re.search(rf"{name} (0\.\d+)", text)[1]) for name in ("best epoch", "mean colour:"))
+    assert reached < 0.8 * mean_colour, "a reader would see gray in the holes"
 
 
 def test_notebook_2_trains_unbalanced_and_balanced_side_by_side(kaggle_run):

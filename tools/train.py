@@ -56,7 +56,7 @@ def read_settings(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, help="folder that notebook 1 wrote, or any folder of photos")
     parser.add_argument("--output", required=True, help="folder for results; one that all processes see")
-    parser.add_argument("--settings", type=Path, help="settings file such as results/runs/shipped.json")
+    parser.add_argument("--settings", type=Path, help="settings file such as results/runs/full_scale/settings.json")
     parser.add_argument("--training", help="which training of the settings file")
     parser.add_argument("--start", type=Path, help="folder of a training whose best networks are to train on")
     parser.add_argument("--drawers", type=int, default=0, help="processes that draw batches; 0: threads of this one")
@@ -70,7 +70,10 @@ def read_settings(arguments=None):
             file = json.loads(options["settings"].read_text(encoding="utf-8"))
             common, trainings = file["common"], file["trainings"]
         except (OSError, ValueError, KeyError, TypeError):
-            parser.error(f"{options['settings']} is no settings file: expected one such as results/runs/shipped.json.")
+            parser.error(
+                f"{options['settings']} is no file of trainings: expected one such as "
+                "results/runs/full_scale/settings.json."
+            )
         if options["training"] not in trainings:
             parser.error(f"--training is {options['training']!r}, expected one of {', '.join(trainings)}.")
         given = {**common, **trainings[options["training"]]}
