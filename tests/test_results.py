@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import load_tool
-from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator
+from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator, sample_photos
 from inpaint_utils.files import save_model
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +127,19 @@ def test_a_generator_is_measured_anew_beside_the_rows_that_stay(tmp_path):
     others = evaluate(fills, photos[::-1], **choice)
     with pytest.raises(ValueError, match="measure all methods again"):
         tool.add_rows(others, tmp_path, "evaluation")
+
+
+def test_rows_added_one_by_one_stay_and_the_minutes_say_whose_they_are(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sample_photos()[:3]:
+        shutil.copy(path, photos)
+    small = ["--image-size", "128", "--difficulties", "easy", "--modes", "blind", "--prepared", tmp_path / "prepared"]
+    for method, update in (("mean", []), ("Telea", ["--update"])):
+        given = [photos, "--output", tmp_path / "runs", "--methods", method, *small, *update]
+        load_tool("evaluate").main([str(one) for one in given])
+    run, machine = (json.loads((tmp_path / "runs" / f"evaluation{end}.json").read_text()) for end in ("", "_machine"))
+    assert run["settings"]["fills"] == ["mean colour", "Telea"] and machine["measured"] == ["Telea"]
 
 
 def train_by_stages(folder):

@@ -116,6 +116,7 @@ def main(arguments=None):
     minutes = round((time.perf_counter() - started) / 60, 1)
     machine = {
         "minutes": minutes,
+        "measured": list(fills),  # with --update other rows were measured before
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "photo_folder": options.photos.name,
