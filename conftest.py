@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,10 @@ QUICK_JAX = {"KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 # What takes minutes comes first, so that no worker begins with it when the other has nothing left to do.
 LONGEST = ("notebooks", "tests/test_backends.py", "tests/test_notebooks.py", "tests/test_inference.py")
 
+# The committed notebooks run again with fewer epochs, set as papermill would set them. What a training prints is not
+# compared, all else is. `make notebooks` and `make save-notebooks` train as the notebooks say.
+FEWER = {"02_model_training": {"epochs": 5, "balance_epochs": 3}, "03_model_finetuning": {"epochs": 2}}
+
 
 def name_share(nodeid):
     """What stays in one worker: a file's tests, which share fixtures, or the notebooks, which read one another."""
@@ -30,7 +35,18 @@ def name_share(nodeid):
     return "notebooks" if file.endswith(".ipynb") else file
 
 
+def set_parameters(cell, values):
+    """Put other values into the cell of a notebook's parameters. Raises ValueError if it lacks one of them."""
+    for name, value in values.items():
+        cell.source, count = re.subn(rf"(?m)^({name}: \w+ = )\S+", rf"\g<1>{value}", cell.source)
+        if count != 1:
+            raise ValueError(f"{name} is set {count} times among the parameters, expected once: see FEWER.")
+
+
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in FEWER and "parameters" in item.cell.metadata.get("tags", []):
+            set_parameters(item.cell, FEWER[item.path.stem])
     if WORKER:
         order = {share: place for place, share in enumerate(LONGEST)}
         items.sort(key=lambda item: order.get(name_share(item.nodeid), len(LONGEST)))
