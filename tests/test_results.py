@@ -114,10 +114,11 @@ def test_a_generator_is_measured_anew_beside_the_rows_that_stay(tmp_path):
     choice = dict(kinds=("box",), difficulties=("easy",), progress=False)
     fills = {
         "mean colour": tool.METHODS["mean colour"],
-        "nothing": lambda image, mask: image * np.nan,  # its flag is "nan"
+        "Telea": lambda image, mask: image * np.nan,  # its flag is "nan"
         "generator": lambda image, mask: image,
+        "another": lambda image, mask: image / 2,
     }
-    evaluate(fills, photos, **choice).write(tmp_path)
+    evaluate(dict(reversed(fills.items())), photos, **choice).write(tmp_path)
     better = evaluate({"generator": tool.METHODS["Telea"]}, photos, **choice)
     tool.add_rows(better, tmp_path, "evaluation").write(tmp_path)
     together = evaluate({**fills, "generator": tool.METHODS["Telea"]}, photos, **choice)

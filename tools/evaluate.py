@@ -153,7 +153,7 @@ def see_sides(fills, sides):
 
 
 def add_rows(result, folder, name):
-    """The result, and before its rows those that files written earlier have of other methods.
+    """The result, and with its rows those that files written earlier have of other methods, in the order of METHODS.
 
     Only measures stay that both have. Raises ValueError if the files are of other photos or masks.
     """
@@ -165,13 +165,17 @@ def add_rows(result, folder, name):
                 "measure all methods again, without --update."
             )
     measured, joined = result.settings["fills"], []
+    others = [fill for fill in earlier["settings"]["fills"] if fill not in measured]
+    known = [fill for fill in METHODS if fill in (*others, *measured)]
+    fills = [*known, *(fill for fill in (*others, *measured) if fill not in METHODS)]
     texts = ("fill", "photo", "best", "worst", "flags")
     told = dict(dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])  # one flag is "nan"
     for new, file in ((result.rows, f"{name}_pictures.csv"), (result.table, f"{name}.csv")):
         old = pd.read_csv(folder / file, **told).fillna(dict.fromkeys(texts, "")).query("fill not in @measured")
-        joined.append(new if old.empty else pd.concat([old, new], join="inner", ignore_index=True))
-    others = [fill for fill in earlier["settings"]["fills"] if fill not in measured]
-    return Evaluation(*joined, {**result.settings, "fills": [*others, *measured]})
+        rows = new if old.empty else pd.concat([old, new], join="inner", ignore_index=True)
+        order = rows["fill"].map(fills.index)
+        joined.append(rows.iloc[order.argsort(kind="stable")].reset_index(drop=True))
+    return Evaluation(*joined, {**result.settings, "fills": fills})
 
 
 def choose_methods(words, slow, fail):
