@@ -15,7 +15,7 @@ os.environ["INPAINT_OUTPUT_FOLDER"] = _folder.name
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if WORKER:  # as many workers as cores, so that a second thread of one would only take turns with the other
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: waiting for a core it takes four times as long
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads wait by spinning: four times as long
 
 # For a test's own process on JAX, which spends most of its time compiling. What a program computes stays the same; the
 # comparison with TensorFlow's numbers, in test_backends.py, goes without.

@@ -252,8 +252,10 @@ def fill_in_numbers(text):
 
 
 def name_method(fill, mode):
-    """A row's name: ours in bold, and the generator's with its mode, as it is measured in both."""
-    return {"generator": f"**{fill}, {mode}**", "generator + detail": f"**{fill}**"}.get(fill, fill)
+    """A row's name, ours in bold; mode: what to say of the mode, None where a table has one only."""
+    if fill not in ("generator", "generator + detail"):
+        return fill
+    return f"**{fill}**" if mode is None else f"**{fill}, {mode}**"
 
 
 def tabulate(run, make_cell, corner, methods=None, holes=None):
@@ -263,7 +265,7 @@ def tabulate(run, make_cell, corner, methods=None, holes=None):
     for (fill, mode), rows in table.groupby(["fill", "mode"], sort=False):
         if methods is None or fill in methods:
             cells = rows.set_index("hole").loc[holes].apply(make_cell, axis=1)
-            lines.append([name_method(fill, mode), *cells])
+            lines.append([name_method(fill, mode if table["mode"].nunique() > 1 else None), *cells])
     return format_markdown([corner, *holes], lines)
 
 
