@@ -14,7 +14,13 @@ from .backend import name_backend
 
 @contextlib.contextmanager
 def silence_stderr():
-    """Send what the process writes to file descriptor 2 to nowhere, for the duration of a `with` block."""
+    """Send what the process writes to file descriptor 2 to nowhere, for the duration of a `with` block.
+
+    With TF_CPP_MIN_LOG_LEVEL=0 nothing is sent away.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
+        yield
+        return
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -27,17 +33,25 @@ def silence_stderr():
 
 
 try:
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
+    with silence_stderr():
         import keras
-    else:
-        with silence_stderr():
-            import keras
 
-            if keras.backend.backend() == "tensorflow":
-                import tensorflow
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
 
-                tensorflow.config.list_physical_devices("GPU")  # the first look at the devices is what talks
+            tensorflow.config.list_physical_devices("GPU")  # the first look at the devices is what talks
 except (ImportError, ValueError) as error:
     raise name_backend(error) from error
 
-__all__ = ["keras", "silence_stderr"]
+
+def set_random_seed(seed):
+    """Seed Python, NumPy and Keras; `keras.utils.set_random_seed` also loads a TensorFlow that is installed beside JAX.
+
+    Args:
+        seed: an integer of at least 0.
+    """
+    with silence_stderr():
+        keras.utils.set_random_seed(seed)
+
+
+__all__ = ["keras", "set_random_seed", "silence_stderr"]

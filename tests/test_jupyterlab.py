@@ -56,7 +56,8 @@ def lab(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name != "INPAINT_HEADLESS"}
+    unseen = ("INPAINT_HEADLESS", "PYTEST_CURRENT_TEST")  # with the second a kernel shows nothing of C++'s stderr
+    environment = {name: value for name, value in os.environ.items() if name not in unseen}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "HOME": str(folder)}
     options = [

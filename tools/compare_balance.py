@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import inpaint_utils.quiet  # noqa: F401, I001  (first: Keras without start-up messages)
-import keras
+import inpaint_utils.quiet  # noqa: I001  (first: Keras without start-up messages)
 import numpy as np
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
@@ -29,7 +28,7 @@ ARMS = {  # the discriminator's rate ÷ the generator's, and the loss below whic
 
 def train(photos, seed, ratio, threshold, epochs):
     """The history of one training, as in notebook 2's section "When the discriminator wins"."""
-    keras.utils.set_random_seed(seed)
+    inpaint_utils.quiet.set_random_seed(seed)
     held_out = photos.split("validation")[:8]
     seen = PhotoBatches(photos.images, photos.split("train"), 8, seed, guidance=0.5, crop_size=128, samples=64)
     few = PhotoBatches(photos.images, held_out, len(held_out), seed + 1, fixed=True, guidance=0.5)

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import inpaint_utils.quiet  # noqa: F401, I001  (first: Keras without start-up messages)
+import inpaint_utils.quiet  # noqa: I001  (first: Keras without start-up messages)
 import cv2
 import keras
 
@@ -100,7 +100,7 @@ def read_settings(arguments=None):
 
 
 def train(settings):
-    keras.utils.set_random_seed(settings.seed)
+    inpaint_utils.quiet.set_random_seed(settings.seed)
     scope = set_up_devices(settings.precision)
     weights = None if settings.vgg19_weights == "none" else settings.vgg19_weights
     output, folder = Path(settings.output), Path(settings.photos)
