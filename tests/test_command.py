@@ -203,7 +203,8 @@ def test_a_mask_that_removes_nothing_or_all_is_never_a_silent_copy(run, value, i
     write("mask.png", np.full((80, 100), value, np.uint8))
     code, _, errors = run("photo.png", "mask.png", "-o", "out.png", *invert)
     words = "removes nothing" if (value == 255) != bool(invert) else "removes every pixel"
-    assert code == 1 and f"mask.png {words}: white keeps and black removes" in errors and errors.count("\n") == 1
+    words += ": white removes and black keeps, so leave" if invert else ": white keeps and black removes, so invert it"
+    assert code == 1 and f"mask.png {words}" in errors and errors.count("\n") == 1
     assert not Path("out.png").exists()
 
 

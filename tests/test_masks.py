@@ -272,6 +272,10 @@ CONVENTIONS = {
 }
 
 
+LAYERS = {name for name in CONVENTIONS if "transparent" in name or "alpha" in name}
+LAYERS -= {"opaque alpha", "black and white on transparent"}
+
+
 @pytest.mark.parametrize("name", CONVENTIONS)
 @pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
 def test_a_mask_of_any_convention_is_what_was_drawn(tmp_path, name, ending):
@@ -289,8 +293,12 @@ def test_a_mask_of_any_convention_is_what_was_drawn(tmp_path, name, ending):
         mask, notes = read_mask(path, invert=invert)
         assert np.array_equal((mask[..., 0] == 1) != invert, DRAWN)
         assert not any("gray" in note for note in notes)
-        if name.startswith(("white on", "red on", "half")):
-            assert any("what is painted on it is removed" in note for note in notes)
+        is_layer = name in LAYERS
+        painted, white = ("kept", "removes") if invert else ("removed", "keeps")
+        convention = f"what is painted on it is {painted}" if is_layer else f"white {white} and black"
+        assert not is_layer or any(f"read as a mask; {convention}." in note for note in notes)
+        large = [note for note in notes if "of the photo: " in note]  # the hole that was drawn is small
+        assert len(large) == invert and all(convention in n and "leave the inverting out" in n for n in large)
 
 
 @pytest.mark.filterwarnings("ignore:.*pixels of the mask are gray")
@@ -335,6 +343,18 @@ def test_what_is_ambiguous_is_refused_in_the_words_of_the_convention(tmp_path, n
         load_mask(tmp_path / "mask.png")
 
 
+@pytest.mark.filterwarnings("ignore:.*the transparent layer was read")
 def test_an_empty_layer_removes_nothing(tmp_path):
     Image.fromarray(layer(0, opacity=0)).save(tmp_path / "mask.png")
-    assert load_mask(tmp_path / "mask.png").all()
+    with pytest.warns(UserWarning, match="mask.png removes nothing: what is painted on it is removed, so invert it"):
+        assert load_mask(tmp_path / "mask.png").all()
+
+
+def test_a_mask_that_may_be_the_other_way_round_is_questioned(tmp_path):
+    Image.fromarray(255 - GRAY).save(tmp_path / "mask.png")
+    removed = f"{DRAWN.mean():.0%}"
+    with pytest.warns(UserWarning, match=f"mask.png removes {removed} of the photo: white keeps and black removes, so"):
+        load_mask(tmp_path / "mask.png")
+    Image.fromarray(np.zeros_like(GRAY)).save(tmp_path / "mask.png")
+    with pytest.warns(UserWarning, match="mask.png removes every pixel: white keeps"):
+        assert not load_mask(tmp_path / "mask.png").any()

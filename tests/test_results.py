@@ -86,7 +86,7 @@ def test_all_of_results_comes_back_from_what_is_committed(tool, tmp_path, monkey
         shutil.copy(ROOT / page, tmp_path / page)
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     monkeypatch.setattr(tool, "RESULTS", tmp_path / "results")
-    tool.main()
+    tool.main([])
 
     def list_files(folder):
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -20,6 +20,7 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import evaluate
 from inpaint_utils import inpaint, load_generator, load_image, open_photos, save_image
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference.inpaint import find_generator
 from make_figures import draw_hole, read_history, read_run
@@ -164,4 +165,4 @@ def write_result(path, result):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import nbformat
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,4 +79,4 @@ def tell(code, repository):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
+from inpaint_utils.app.command import run_tool  # noqa: E402
 from inpaint_utils.files import format_csv, write_atomically  # noqa: E402
 from inpaint_utils.quiet import keras, silence_stderr  # noqa: E402
 
@@ -180,7 +181,7 @@ def see_detail(picture, inside):
     return float(np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 1.5))[inside].mean())
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--generator", type=Path, help=".keras file (default: an untrained one of --filters)")
     parser.add_argument("--filters", type=int, default=64, help="of the untrained generator (default 64)")
@@ -189,7 +190,12 @@ def main():
     parser.add_argument("--photos", nargs="*", help="time inpaint on photos instead: parts of their names, or all")
     parser.add_argument("--detail", type=float, help="detail of --photos (default: as inpaint has it)")
     parser.add_argument("-o", "--output", type=Path, help="CSV file to write")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.size < 128 or options.size % 128:
+        parser.error(f"--size is {options.size}, expected a multiple of 128")
+    for part in options.photos or ():
+        if not any(part in name for name in draw_cases()):
+            parser.error(f"--photos {part!r} is in none of the names: {'; '.join(draw_cases())}")
     from inpaint_utils.data.masks import create_mask
     from inpaint_utils.inference.inpaint import build_input, load_generator
     from inpaint_utils.networks.models import build_generator
@@ -217,4 +223,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

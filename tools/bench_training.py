@@ -17,6 +17,7 @@ from keras import ops
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
 from inpaint_utils import build_perceptual, decode_batch
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.training.recipe import TEXTURE
 
 
@@ -202,4 +203,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -21,6 +21,7 @@ import urllib.request
 from pathlib import Path
 
 import inpaint_utils.quiet  # noqa: F401
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import replacing
 from inpaint_utils.inference.export import export_generator
 from inpaint_utils.inference.inpaint import find_generator, load_generator
@@ -44,12 +45,8 @@ def main(arguments=None):
     path = options.generator or find_generator()
     if path is None or not path.is_file():
         parser.error(f"there is no generator at {str(path or 'models/')!r}: pass --generator.")
-    try:
-        library, runtime = get_runtime()
-        page = build_page(library, runtime, export_bytes(path))
-    except (ImportError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    library, runtime = get_runtime()
+    page = build_page(library, runtime, export_bytes(path))
     with replacing(options.folder / "index.html") as part:
         part.write_text(page, encoding="utf-8")
     megabytes = (options.folder / "index.html").stat().st_size / 1e6
@@ -120,4 +117,4 @@ def pack(data):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

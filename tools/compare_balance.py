@@ -16,6 +16,7 @@ import numpy as np
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
 from inpaint_utils import choose_weights, open_photos
+from inpaint_utils.app.command import run_tool
 
 ROOT = Path(__file__).parents[1]
 ARMS = {  # the discriminator's rate ÷ the generator's, and the loss below which it is throttled
@@ -72,4 +73,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

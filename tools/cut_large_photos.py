@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from inpaint_utils import load_image, save_image
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import format_csv, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,4 +65,4 @@ def spread(length):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -20,6 +20,7 @@ import pandas as pd
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 from inpaint_utils import DIFFICULTIES, build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
@@ -46,7 +47,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of test photos, used for nothing else")
     parser.add_argument("--generator", type=Path, help="a .keras file; the shipped one if not given")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "runs")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "results" / "runs",
+        help="folder to write to (default: results/runs, replacing what README's tables are made from)",
+    )
     parser.add_argument("--prepared", type=Path, default=ROOT / "outputs" / "test_photos", help="where they are kept")
     parser.add_argument("--count", type=int, help="measure the first so many photos")
     parser.add_argument("--image-size", type=int, default=256)
@@ -193,4 +199,4 @@ def choose_methods(words, slow, fail):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

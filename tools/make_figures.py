@@ -7,6 +7,7 @@ sample photos. A table stands between <!-- numbers NAME --> and <!-- /numbers --
 each with "# " before it. Running it twice changes nothing.
 """
 
+import argparse
 import hashlib
 import json
 import re
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from inpaint_utils import create_mask, detect_edges, figures, inpaint, load_generator, load_image, sample_photos
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.evaluation.evaluate import mean_and_interval
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.files import format_markdown, write_atomically
@@ -47,7 +49,10 @@ BANNER = (
 GALLERY = (2, 9, 13, 18, 25, 32)
 
 
-def main():
+def main(arguments=None):
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(
+        arguments
+    )
     generator = load_generator()
     photos = [load_image(path, size=256) for path in sample_photos()]
     steps = {
@@ -611,4 +616,4 @@ TABLES = {
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -18,6 +18,7 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import keras
 from inpaint_utils import evaluate, find_photos, load_generator, open_photos, prepare_photos
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.inference.baselines import mean_fill, navier_stokes_fill, telea_fill
 from inpaint_utils.evaluation.evaluate import check_disjoint
 from inpaint_utils.files import write_atomically
@@ -96,4 +97,4 @@ def run_notebook(number, parameters, executed=OUTPUTS / "notebooks"):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -15,6 +15,7 @@ import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up m
 import ml_dtypes
 import numpy as np
 from inpaint_utils import load_generator
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model, write_atomically
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "inpainting_generator_best.keras"
@@ -22,8 +23,10 @@ SHIPPED = Path(__file__).resolve().parents[1] / "models" / "inpainting_generator
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("generator", type=Path)
-    parser.add_argument("--output", type=Path, default=SHIPPED)
+    parser.add_argument("generator", type=Path, help="a .keras file, from notebook 2 or 3")
+    parser.add_argument(
+        "--output", type=Path, default=SHIPPED, help="file to write (default: the one in models/, which is replaced)"
+    )
     options = parser.parse_args(arguments)
 
     generator = load_generator(options.generator)
@@ -56,4 +59,4 @@ def deflate(path):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

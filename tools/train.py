@@ -23,6 +23,7 @@ import keras
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
 from inpaint_utils import build_perceptual, check_settings, choose_weights, find_process
 from inpaint_utils import find_photos, make_callbacks, open_photos, prepare_photos, set_up_devices, take_split
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model
 from inpaint_utils.networks.models import change_precision
 from inpaint_utils.training.recipe import TEXTURE
@@ -65,6 +66,8 @@ def read_settings(arguments=None):
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"default: {shown}", default=argparse.SUPPRESS)
     options = vars(parser.parse_args(arguments))
     chosen, given = {**SETTINGS}, {}
+    if options["training"] and not options["settings"]:
+        parser.error(f"--training {options['training']} needs --settings, the file that has it.")
     if options["settings"]:
         try:
             file = json.loads(options["settings"].read_text(encoding="utf-8"))
@@ -83,6 +86,17 @@ def read_settings(arguments=None):
     chosen |= options
     check_settings(chosen)
     chosen = argparse.Namespace(**chosen)
+    if (Path(chosen.photos) / "manifest.json").is_file():
+        prepared = open_photos(chosen.photos).image_size
+        if "image_size" in {**given, **options} and chosen.image_size != prepared:
+            parser.error(
+                f"image_size is {chosen.image_size}, but {chosen.photos} has photos prepared at {prepared} pixels: "
+                "leave it out, or give the folder of the photos themselves."
+            )
+    elif int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1:
+        parser.error(
+            f"{chosen.photos} is not prepared, expected the folder that notebook 1 wrote: all processes read it."
+        )
     if chosen.start:
         if "base_filters" in options:
             parser.error("--base-filters is for new networks, but --start opens trained ones: leave one out.")
@@ -103,9 +117,7 @@ def train(settings):
     inpaint_utils.quiet.set_random_seed(settings.seed)
     scope = set_up_devices(settings.precision)
     weights = None if settings.vgg19_weights == "none" else settings.vgg19_weights
-    output, folder = Path(settings.output), Path(settings.photos)
-    if not (folder / "manifest.json").is_file():
-        folder = prepare(folder, output / "photos", settings.image_size)
+    output, folder = Path(settings.output), find_prepared(settings)
     photos = open_photos(folder)
     share, held_out = find_process(), take_split(photos, "validation")
     size = min(settings.batch_size, len(held_out) // share[1] * share[1])  # every process draws its part
@@ -152,6 +164,20 @@ def train(settings):
         save_model(gan.generator, output / "generator_last.keras")  # the best stands beside it
 
 
+def find_prepared(settings):
+    """The folder of prepared photos; photos that are not are prepared as notebook 1 does, none of them for a test.
+
+    They are prepared again where a training goes on, so that `Resume` refuses it if they are others.
+    """
+    folder = Path(settings.photos)
+    if (folder / "manifest.json").is_file():
+        return folder
+    paths, skipped = find_photos(folder)
+    folder = Path(settings.output) / "photos"
+    prepare_photos(paths, folder, image_size=settings.image_size, test_share=0.0, skipped=skipped)
+    return folder
+
+
 def open_networks(settings):
     """Generator and discriminator: new, or from the folder `start`, then None for a discriminator that none needs."""
     if not settings.start:
@@ -183,14 +209,6 @@ def read_filters(path):
         layers = json.loads(file.read("config.json"))["config"].get("layers", ())
     settings = [layer["config"] for layer in layers]
     return next((each["filters"] for each in settings if each.get("name") == "generator_encoder_1"), None)
-
-
-def prepare(source, folder, image_size):
-    """Prepare a folder of photos as notebook 1 does, none of them kept for a test; returns where they are."""
-    if not (folder / "manifest.json").is_file():
-        paths, skipped = find_photos(source)
-        prepare_photos(paths, folder, image_size=image_size, test_share=0.0, skipped=skipped)
-    return folder
 
 
 class DrawnElsewhere(PhotoBatches):
@@ -241,4 +259,4 @@ def draw(number, epoch, batch):
 
 
 if __name__ == "__main__":
-    train(read_settings())
+    run_tool(lambda: train(read_settings()))

@@ -16,6 +16,7 @@ from pathlib import Path
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import ship_weights
 from inpaint_utils import build_generator, load_generator
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model, write_atomically
 from run_study import run_notebook
 
@@ -87,4 +88,4 @@ def hand_over(before, start, form, seed):
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -4,8 +4,10 @@ import argparse
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
+import traceback
 import warnings
 from pathlib import Path
 
@@ -82,6 +84,23 @@ def _run(options, filled, stopped):
     return 1 if reasons else 0
 
 
+def run_tool(main):
+    """Run a script's `main`, and exit with what it returns, or with 1 and one sentence for what the user can mend.
+
+    That is a file that cannot be read or written, a missing library, and a ValueError of this project. The errors of
+    a library keep their traceback.
+    """
+    try:
+        sys.exit(main())
+    except (OSError, ImportError, ValueError) as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parent
+        if isinstance(error, ValueError) and not {"inpaint_utils", "tools"} & {raised_in.name, raised_in.parent.name}:
+            raise
+        sys.exit(str(error))
+    except subprocess.CalledProcessError as error:  # which has said why
+        sys.exit(error.returncode)
+
+
 def _build_parser():
     parser = argparse.ArgumentParser(
         prog="python -m inpaint_utils",
@@ -98,7 +117,7 @@ def _build_parser():
         help="white = keep, black = remove; for a folder of photos one mask for all, or a folder paired by name",
     )
     add("-o", "--output", type=Path, required=True, help="file to write, or folder for a .png of each photo")
-    add("--invert", action="store_true", help="read the mask the other way round: white (or painted) = remove")
+    add("--invert", action="store_true", help="read the mask the other way round: white = remove")
     add("--edges", type=Path, help="sketch to guide the filling: white = edge, black = none, gray = unknown")
     add("--make-mask", choices=DIFFICULTIES, help="draw a random mask instead, to try")
     add("--detail", type=float, default=1, help="share of the photo's own fine detail, 0 to 1 (default 1)")

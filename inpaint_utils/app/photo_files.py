@@ -7,9 +7,6 @@ import numpy as np
 from ..data.masks import create_mask, grow_holes, read_mask
 from ..data.pictures import KEEPS_16_BITS, KEEPS_ALPHA, read_picture, write_picture
 
-LARGE_HOLE = 0.5  # share of the photo from which a mask may have been meant the other way round
-CONVENTION = "white keeps and black removes, so swap them (--invert) if the mask means the opposite."
-
 
 def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, invert=False, detail=1.0, grow=0):
     """Fill the holes of one photo file and write it: upright, with its alpha channel, in its 8 or 16 bits.
@@ -39,7 +36,9 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, in
     else:
         keep, read = read_mask(mask, invert=invert)
         _check_side(photo, picture, mask, keep.shape)
-        notes += read + _check_share(mask, keep)
+        if keep.all() or not keep.any():
+            raise ValueError(read[-1])
+        notes += read
     keep = grow_holes(keep, grow)
     guide = None
     if edges is not None:
@@ -129,12 +128,3 @@ def _check_side(photo, picture, path, shape):
     else:
         advice = "draw it on this photo"
     raise ValueError(f"{path} has {wide}×{high} pixels, but {photo} has {width}×{height}: {advice}.")
-
-
-def _check_share(path, keep):
-    removed = 1 - keep.mean(dtype=np.float64)
-    if removed == 0:
-        raise ValueError(f"{path} removes nothing: {CONVENTION}")
-    if removed == 1:
-        raise ValueError(f"{path} removes every pixel: {CONVENTION}")
-    return [f"{path} removes {removed:.0%} of the photo: {CONVENTION}"] if removed > LARGE_HOLE else []

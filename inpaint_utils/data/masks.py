@@ -23,6 +23,7 @@ ANY_COVERAGE = (0.10, 0.50)
 MAX_STROKES = 400  # a stop for extreme shapes: whatever is still missing is grown from the strokes
 NOISE = 16  # levels of 255 by which a saved mask may miss black, white or its one colour
 COLOURFUL = 64  # levels between a pixel's channels from which it has a colour
+LARGE_HOLE = 0.5  # share of a picture from which its mask may have been meant the other way round
 
 
 def create_mask(shape, coverage=None, seed=0, difficulty=None, kind="mixed"):
@@ -119,9 +120,10 @@ def load_mask(path, size=None, invert=False):
         path: file name.
         size: None keeps the picture's size; a number of pixels cuts the largest centred square, as `load_image`
             does, and resizes it (nearest neighbour) to (size, size).
-        invert: True to read the opposite: white (or painted) = remove in place of keep, and so on.
+        invert: True to read the opposite: white, the label 1, or what is not painted = remove.
 
-    Returns: float32 (H, W, 1): 1 = keep, 0 = remove. Warns of the pixels that were neither black nor white.
+    Returns: float32 (H, W, 1): 1 = keep, 0 = remove. Warns of the pixels that were neither black nor white, and of a
+        mask that removes nothing, or more than half of the picture.
     Raises: FileNotFoundError without a file there, ValueError when it is no picture, has colours, or is mostly gray.
     """
     mask, notes = read_mask(path, size, invert)
@@ -142,49 +144,55 @@ def read_mask(path, size=None, invert=False):
     except ValueError as error:
         raise ValueError(f"The mask file {path} {error}") from None
     try:
-        levels, notes = _find_levels(picture)
+        levels, is_layer = _find_levels(picture)
+        notes = picture.notes + _count_grays(levels, invert)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     mask = ((levels >= 128) != invert).astype(np.float32)
+    convention = f"white {'removes and black keeps' if invert else 'keeps and black removes'}"
+    if is_layer:
+        convention = f"what is painted on it is {'kept' if invert else 'removed'}"
+        notes.append(f"the transparent layer was read as a mask; {convention}.")
     if size is not None:
         side = min(mask.shape)
         top, left = (mask.shape[0] - side) // 2, (mask.shape[1] - side) // 2
         mask = cv2.resize(mask[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_NEAREST)
-    return mask[..., np.newaxis], [f"{path}: {note}" for note in notes]
+    notes, removed = [f"{path}: {note}" for note in notes], 1 - mask.mean(dtype=np.float64)
+    if removed == 0 or removed > LARGE_HOLE:
+        much = {0: "nothing", 1: "every pixel"}.get(removed, f"{removed:.0%} of the photo")
+        advice = "leave the inverting out" if invert else "invert it (--invert, or invert=True)"
+        notes.append(f"{path} removes {much}: {convention}, so {advice} if the mask means the opposite.")
+    return mask[..., np.newaxis], notes
 
 
 def _find_levels(picture):
-    """uint8 (H, W) from 0 = remove to 255 = keep, and what there is to say about it."""
+    """uint8 (H, W) from 0 = remove to 255 = keep, and whether it is paint on a transparent layer."""
     pixels = picture.pixels
     if pixels.dtype == np.uint16:  # some programs write 0 and 255, or 0 and 1, with 16 bits
         pixels = pixels if pixels.max() <= 255 else np.rint(pixels / 257)
     pixels = pixels.astype(np.uint8)
     has_alpha = picture.alpha is not None
     colours, alpha = (pixels[..., :-1], pixels[..., -1]) if has_alpha else (pixels, None)
-    notes = list(picture.notes)
     if has_alpha and alpha.max() <= NOISE:  # an empty layer
-        return np.full(alpha.shape, 255, np.uint8), notes
+        return np.full(alpha.shape, 255, np.uint8), True
     if has_alpha and np.ptp(alpha) > NOISE:
         opacity = alpha / np.float32(alpha.max())  # of the brush itself, whose strongest paint may be transparent, too
         if np.ptp(colours[opacity > 0.5], axis=0).max() <= 2 * NOISE:
-            notes.append("the transparent layer was read as a mask; what is painted on it is removed.")
-            levels = np.rint(255 - opacity * 255).astype(np.uint8)
-            return levels, notes + _count_grays(levels)
+            return np.rint(255 - opacity * 255).astype(np.uint8), True
         share = alpha[..., np.newaxis] / np.float32(255)
         colours = np.rint(255 - share * (255 - colours)).astype(np.uint8)
     if colours.max() == 1:
-        return colours.max(axis=-1) * np.uint8(255), notes
+        return colours.max(axis=-1) * np.uint8(255), False
     colourful = np.ptp(colours, axis=-1) > COLOURFUL
     if colourful.mean() > 0.01:
         raise ValueError(
             f"the mask has colours, such as RGB {tuple(colours[colourful][0].tolist())}, expected white (keep) and "
             "black (remove): paint it in black on white."
         )
-    levels = np.rint(colours.mean(axis=-1)).astype(np.uint8)
-    return levels, notes + _count_grays(levels)
+    return np.rint(colours.mean(axis=-1)).astype(np.uint8), False
 
 
-def _count_grays(levels):
+def _count_grays(levels, invert):
     """A sentence about the pixels that are neither black nor white, in a list; ValueError if that is half of them."""
     gray = (levels > NOISE) & (levels < 255 - NOISE)
     count = int(np.count_nonzero(gray))
@@ -195,7 +203,8 @@ def _count_grays(levels):
         )
     if not count:
         return []
-    return [f"{count:,} of {levels.size:,} pixels of the mask are gray; those of 128 and more were kept."]
+    fate = "removed" if invert else "kept"
+    return [f"{count:,} of {levels.size:,} pixels of the mask are gray; those of 128 and more were {fate}."]
 
 
 def _check_size(shape):

@@ -1,0 +1,97 @@
+"""The scripts of tools/ refuse wrong input in one sentence, before they work."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import load_tool
+from inpaint_utils.app.command import run_tool
+from inpaint_utils.data.masks import create_mask
+from inpaint_utils.data.photos import open_photos, prepare_photos, sample_photos
+
+TOOLS = sorted((Path(__file__).parents[1] / "tools").glob("*.py"))
+EXIT_THEMSELVES = ("publish_kaggle", "publish_model", "run_notebooks")  # the last runs without the package
+
+
+@pytest.mark.parametrize("path", [path for path in TOOLS if path.stem not in EXIT_THEMSELVES], ids=lambda p: p.stem)
+def test_every_script_ends_through_run_tool_and_takes_arguments(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("    run_tool(") == 1 and "argparse" in text
+
+
+@pytest.mark.parametrize(
+    ("main", "code"),
+    [
+        (lambda: None, None),
+        (lambda: 1, 1),
+        (lambda: create_mask((32, 32), kind="star"), "kind='star' is not a kind of mask: choose one of"),
+        (lambda: open_photos("nowhere"), "does not exist; run notebook 01"),
+        (lambda: Path("nowhere").read_bytes(), "No such file or directory: 'nowhere'"),
+        (lambda: subprocess.run([sys.executable, "-c", "raise SystemExit(3)"], check=True), 3),
+    ],
+)
+def test_a_script_ends_with_its_code_or_one_sentence(main, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(main)
+    assert stopped.value.code == code or code in stopped.value.code and "\n" not in stopped.value.code
+
+
+def test_an_error_that_the_user_cannot_mend_keeps_its_traceback():
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        run_tool(lambda: np.ones((2, 3)) + np.ones((4, 5)))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of photos, with links to different sample photos of the same names."""
+    for name, step in (("a", 3), ("b", 4)):
+        (tmp_path / name).mkdir()
+        for index, path in enumerate(sample_photos()[::step][:6]):
+            (tmp_path / name / f"{index}.jpg").symlink_to(path)
+    return tmp_path
+
+
+def test_a_training_that_goes_on_sees_the_photos_it_is_given(folders):
+    tool = load_tool("train")
+    common = ["--output", str(folders / "out"), "--image-size", "128"]
+    seen = {}
+    for name in ("a", "b", "a"):
+        settings = tool.read_settings(["--photos", str(folders / name), *common])
+        images = open_photos(tool.find_prepared(settings)).images.copy()
+        assert np.array_equal(images, seen.setdefault(name, images)), name
+    assert not np.array_equal(seen["a"], seen["b"])
+
+
+def test_what_train_would_ignore_is_refused(folders, capsys, monkeypatch):
+    read = load_tool("train").read_settings
+    photos = sample_photos()[::3][:6]
+    prepare_photos(photos, folders / "prepared", image_size=128, progress=False)
+    given = ["--output", "out", "--photos", str(folders / "prepared")]
+    assert read(given).photos == str(folders / "prepared")
+    assert read([*given, "--image-size", "128"]).image_size == 128
+    (folders / "file.json").write_text(json.dumps({"common": {"image_size": 256}, "trainings": {"first": {}}}))
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    for arguments, message in (
+        ([*given, "--image-size", "256"], "has photos prepared at 128 pixels: leave it out"),
+        ([*given, "--settings", str(folders / "file.json"), "--training", "first"], "prepared at 128 pixels"),
+        ([*given, "--training", "first"], "--training first needs --settings"),
+        (["--output", "out", "--photos", str(folders / "a")], "is not prepared, expected the folder that notebook 1"),
+    ):
+        with pytest.raises(SystemExit):
+            read(arguments)
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--size", "200"], "--size is 200, expected a multiple of 128"), (["--photos", "12 GP"], "in none of the names")],
+)
+def test_the_benchmark_refuses_what_it_cannot_measure(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        load_tool("bench_inference").main(arguments)
+    assert message in capsys.readouterr().err
