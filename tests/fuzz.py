@@ -47,7 +47,7 @@ from tiny import build_tiny_gan, build_tiny_generator, make_batches, make_photos
 
 import inpaint_utils as iu  # noqa: E402
 from inpaint_utils.app import command, page  # noqa: E402
-from inpaint_utils.app.photo_files import load_sketch  # noqa: E402
+from inpaint_utils.data.edges import load_sketch  # noqa: E402
 from inpaint_utils.data.pictures import Picture, write_picture  # noqa: E402
 from inpaint_utils.evaluation.measures import measure  # noqa: E402
 from inpaint_utils.files import save_model  # noqa: E402

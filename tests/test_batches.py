@@ -223,7 +223,7 @@ def test_photos_that_are_not_uint8_are_refused(photos):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("indices", [0, 5]), ("indices", [-1, 0]), ("indices", [True, False]), ("coverage", (0.5, 0.1)), ("coverage", 0.3)]
-    + [("coverage", (0, 0.5)), ("mask_kind", "other"), ("samples", -1), ("seed", -1)],
+    + [("coverage", (0, 0.5)), ("mask_kind", "other"), ("samples", -1), ("samples", 1), ("seed", -1)],
 )
 def test_what_no_batch_can_be_drawn_with_is_named_at_once(name, value):
     with pytest.raises(ValueError, match=f"^{name} (is|hold) .*, expected "):

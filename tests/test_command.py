@@ -208,6 +208,13 @@ def test_a_mask_that_removes_nothing_or_all_is_never_a_silent_copy(run, value, i
     assert not Path("out.png").exists()
 
 
+def test_a_hole_that_grows_over_the_whole_photo_names_grow(run):
+    write("photo.png", draw_photo())
+    write_mask("mask.png")
+    code, _, errors = run("photo.png", "mask.png", "-o", "out.png", "--grow", "5000")
+    assert code == 1 and "grow is 5000, and the holes then cover every pixel" in errors
+
+
 def test_how_many_pixels_of_a_mask_were_gray_is_said(run):
     write("photo.png", draw_photo())
     write_mask("mask.png")
@@ -462,7 +469,10 @@ def test_bad_input_ends_with_1_and_one_sentence_and_nothing_written(run, case):
     [(), ("photo.png",), ("photo.png", "mask.png"), ("photo.png", "-o", "out.png"),
      ("photo.png", "mask.png", "-o", "out.png", "--make-mask", "easy"),
      ("photo.png", "-o", "out.png", "--make-mask", "enormous"),
-     ("photo.png", "-o", "out.png", "--make-mask", "easy", "--seed", "-1")],
+     ("photo.png", "-o", "out.png", "--make-mask", "easy", "--seed", "-1"),
+     ("photo.png", "-o", "out.png", "--make-mask", "easy", "--grow", "-3"),
+     ("photo.png", "-o", "out.png", "--make-mask", "easy", "--detail", "2"),
+     ("photo.png", "-o", "out.png", "--make-mask", "easy", "--detail", "nan")],
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(run, arguments):
     code, _, errors = run(*arguments)

@@ -1,6 +1,8 @@
 """Notebooks find their photos, networks and folders wherever they run, and say what they found."""
 
+import os
 import shutil
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -326,3 +328,11 @@ def test_a_table_in_short_has_the_best_blind_value_in_bold():
         "| ours, blind | **16.25** · 0.50 |",
         "| ours, guided | 17.00 · 0.50 |",
     ]
+
+
+def test_keras_is_imported_quietly_in_a_process_without_a_stderr():
+    code = "import sys; assert sys.stderr is None; import inpaint_utils.quiet; print('imported')"
+    command = ["sh", "-c", f'exec "$0" -c "{code}" 2>&-', sys.executable]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert done.stdout == "imported\n"

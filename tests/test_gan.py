@@ -332,6 +332,23 @@ def test_weights_and_networks_that_contradict_each_other_are_refused(networks, w
         InpaintingGAN(None, discriminator, perceptual, **weights)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", keras.optimizers.SGD(0.1, momentum=0.9)])
+@pytest.mark.parametrize("told", [{}, {"throttle_threshold": 0, "warm_up_steps": 2}])
+def test_an_optimizer_that_cannot_pause_the_discriminator_is_refused(optimizer, told):
+    gan = build_tiny_gan(**told)
+    with pytest.raises(ValueError, match="moves a network that pauses: pass ThrottledAdam"):
+        gan.compile(optimizer=optimizer)
+    gan.compile()
+    assert isinstance(gan.optimizer, ThrottledAdam)
+    build_tiny_gan(throttle_threshold=0).compile(optimizer=optimizer)
+
+
+def test_a_square_larger_than_the_photos_is_refused():
+    gan = build_tiny_gan(judged_size=40)
+    with pytest.raises(ValueError, match="judged_size is 40, but the photos have 32 pixels a side"):
+        gan.fit(make_batches(2, count=2), epochs=1, verbose=0)
+
+
 def test_a_discriminator_of_another_size_than_the_square_is_refused():
     with pytest.raises(ValueError, match="judged_size is 96, but the discriminator takes pictures of 128 pixels only"):
         InpaintingGAN(None, build_discriminator(128, 4), perceptual_weight=0, judged_size=96)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -349,7 +350,13 @@ def test_without_detail_the_answer_is_the_networks_bit_for_bit():
         ({"detail": 1.5}, "detail is 1.5"),
         ({"grow": -1}, "grow is -1"),
         ({"grow": np.inf}, "grow is inf"),
-        ({"seed": -2}, r"seed is \[-2\]"),
+        ({"grow": "4"}, "grow is '4'"),
+        ({"grow": 5000}, "grow is 5000, and the holes then cover every pixel"),
+        ({"detail": "all"}, "detail is 'all'"),
+        ({"seed": -2}, "seed is -2"),
+        ({"seed": None}, "seed is None"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": [1, -2]}, r"seed is \[1, -2\]"),
     ],
 )
 def test_options_out_of_range_are_refused_in_one_sentence(options, words):
@@ -440,8 +447,46 @@ def test_an_input_of_another_shape_is_refused_before_it_is_built():
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("grow", [2**40, 1e300])
 def test_a_hole_may_grow_by_more_than_the_photo_is_large(grow):
-    with pytest.raises(ValueError, match="removes every pixel"):
+    with pytest.raises(ValueError, match="cover every pixel: choose fewer"):
         inpaint(GENERATORS[None], draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9)), grow=grow)
+
+
+def test_a_sketch_may_be_a_path_or_a_pil_picture(shipped, tmp_path):
+    from PIL import Image
+
+    photo, mask, edges = draw_photo(64, 64), draw_mask(64, 64, (9, 9, 30, 30)), np.zeros((64, 64, 1), np.float32)
+    edges[20:23] = 1
+    picture = Image.fromarray(np.uint8(edges[..., 0] * 255))
+    picture.save(tmp_path / "sketch.png")
+    told = inpaint(photo, mask, edges)
+    for form in (picture, tmp_path / "sketch.png", str(tmp_path / "sketch.png")):
+        assert np.array_equal(inpaint(photo, mask, form), told)
+        assert np.array_equal(inpaint(photo, mask, edges=form), told)
+
+
+def test_the_file_of_a_generator_is_not_taken_for_a_photo():
+    photo, mask = draw_photo(64, 64), draw_mask(64, 64, (9, 9, 9, 9))
+    for name in ("my.keras", Path("my.onnx")):
+        with pytest.raises(ValueError, match=f"{name} is the file of a generator: pass load_generator"):
+            inpaint(name, photo, mask)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "RGBX", "RGBa", "PA", "I", "I;16"])
+def test_a_pil_picture_of_any_mode_is_read(mode):
+    from PIL import Image
+
+    pixels = np.full((64, 64), 30000, np.int32) if mode.startswith("I") else np.full((64, 64, 3), 128, np.uint8)
+    picture = Image.fromarray(pixels)
+    picture = picture.convert("RGBA").convert(mode) if mode in ("PA", "RGBa") else picture.convert(mode)
+    filled = inpaint(GENERATORS[None], picture, draw_mask(64, 64, (9, 9, 9, 9)), detail=0)
+    assert filled[40:, 40:].mean() == pytest.approx(30000 / 65535 if mode.startswith("I") else 128 / 255, abs=0.01)
+
+
+def test_a_pil_picture_of_a_mode_without_a_scale_is_refused():
+    from PIL import Image
+
+    with pytest.raises(ValueError, match="mode is F, expected RGB or L"):
+        inpaint(GENERATORS[None], Image.new("F", (64, 64)), draw_mask(64, 64, (9, 9, 9, 9)))
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (0.1, 0.4, 0.8)])

@@ -358,3 +358,19 @@ def test_a_mask_that_may_be_the_other_way_round_is_questioned(tmp_path):
     Image.fromarray(np.zeros_like(GRAY)).save(tmp_path / "mask.png")
     with pytest.warns(UserWarning, match="mask.png removes every pixel: white keeps"):
         assert not load_mask(tmp_path / "mask.png").any()
+
+
+def test_a_thin_stroke_survives_when_its_mask_is_shrunk(tmp_path):
+    large = np.full((1024, 1024), 255, np.uint8)
+    cv2.line(large, (10, 40), (1000, 900), 0, 3)
+    cv2.imwrite(str(tmp_path / "mask.png"), large)
+    small = load_mask(tmp_path / "mask.png", size=128)[..., 0]
+    touched = (large.reshape(128, 8, 128, 8) == 0).any(axis=(1, 3))
+    assert np.array_equal(small == 0, touched)
+    assert np.array_equal(load_mask(tmp_path / "mask.png", size=2048)[::2, ::2, 0] == 0, large == 0)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 4), (64, 60, 2), (1, 64, 64, 1), (64,)])
+def test_a_mask_of_several_channels_is_told_to_be_one(shape):
+    with pytest.raises(ValueError, match=r"expected \(64, 64, 1\): pass one channel, or read its file by load_mask"):
+        check_mask(np.ones(shape, np.uint8), (64, 64, 3))

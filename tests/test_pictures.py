@@ -4,6 +4,7 @@ import io
 import itertools
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms
 from inpaint_utils.app.photo_files import fill_file
 from inpaint_utils.data import pictures
 from inpaint_utils.data.images import load_image, save_image
+from inpaint_utils.data.photos import sample_photos
 from inpaint_utils.data.pictures import Picture, read_picture, write_picture
 
 TURN = {  # what the EXIF standard says has to be done for display
@@ -398,3 +400,8 @@ def test_the_pixel_limit_is_a_sentence_before_anything_is_decoded(tmp_path, monk
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(ValueError, match=r"photo\.png has more than 0\.0005 megapixels.*INPAINT_MAX_MEGAPIXELS"):
         load_image(tmp_path / "photo.png")
+
+
+def test_a_photo_is_read_where_no_temporary_file_can_be_written(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    assert read_picture(sample_photos()[0]).pixels.shape[2] == 3

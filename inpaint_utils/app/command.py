@@ -33,8 +33,11 @@ def main(arguments=None):
         parser.error("give a mask or --make-mask, one of the two")
     if options.invert and options.mask is None:
         parser.error("--invert is for a mask that is given, not for --make-mask")
-    if options.seed < 0:
-        parser.error(f"--seed is {options.seed}, expected 0 or more")
+    if not 0 <= options.detail <= 1:
+        parser.error(f"--detail is {options.detail}, expected 0 to 1")
+    for name in ("seed", "grow"):
+        if (value := getattr(options, name)) < 0:
+            parser.error(f"--{name} is {value}, expected 0 or more")
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told in one sentence
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     filled, stopped = [], []

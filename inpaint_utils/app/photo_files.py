@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.edges import load_sketch
 from ..data.masks import create_mask, grow_holes, read_mask
 from ..data.pictures import KEEPS_16_BITS, KEEPS_ALPHA, read_picture, write_picture
 
@@ -81,19 +82,6 @@ def fill_visible(generator, image, mask, edges=None, alpha=None, **chosen):
     if ((image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2]) | ~seen).all():
         filled[~seen] = filled[~seen] @ np.float32([[0.299], [0.587], [0.114]])
     return np.where(mask == 1, image, filled)
-
-
-def load_sketch(path):
-    """Read an edge map from a picture: white = edge, black = no edge, gray or transparent = unknown.
-
-    Returns: float32 (H, W, 1) of 1, 0 and 0.5.
-    """
-    picture = _read(path)
-    gray = picture.rgb.mean(axis=-1, keepdims=True, dtype=np.float32) / np.iinfo(picture.pixels.dtype).max
-    edges = np.where(gray > 0.75, 1, np.where(gray < 0.25, 0, 0.5)).astype(np.float32)
-    if picture.alpha is not None:
-        edges[picture.alpha < np.iinfo(picture.pixels.dtype).max / 2] = 0.5
-    return edges
 
 
 def _read(path):

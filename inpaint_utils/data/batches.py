@@ -98,7 +98,12 @@ class PhotoBatches(keras.utils.PyDataset):
         for name, value, fine, expected in (
             ("coverage", coverage, in_order, "(least, most) between 0 and 1"),
             ("mask_kind", mask_kind, mask_kind in MASK_KINDS, f"one of {', '.join(MASK_KINDS)}"),
-            ("samples", samples, samples >= 0, "0 (every photo once) or more"),
+            (
+                "samples",
+                samples,
+                samples == 0 or samples >= batch_size,
+                f"0 (every photo once) or at least {batch_size}",
+            ),
             ("seed", seed, seed >= 0, "0 or more"),
         ):
             if not fine:

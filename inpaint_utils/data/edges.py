@@ -5,10 +5,13 @@ Taken from the complete photo they are part of the answer ("guided" mode: a user
 "blind": there the map comes from kept pixels only and the hole is 0.5 = unknown.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 from .masks import check_mask
+from .pictures import read_picture
 
 # With these, edges are 8.8 % of the pixels of 583 landscape photos at 256x256 (middle half: 4.8 to 11.9 %).
 CANNY_LOW = 80
@@ -67,6 +70,27 @@ def combine_edges(image, mask, edges=None):
         return blind
     edges = check_edges(edges, blind.shape)
     return np.where(check_mask(mask, image.shape) == 1, blind, edges).astype(np.float32)
+
+
+def load_sketch(path):
+    """Read an edge map from a picture file: white = edge, black = no edge, gray or transparent = unknown.
+
+    Args:
+        path: file name.
+
+    Returns: float32 (H, W, 1) of 1, 0 and 0.5.
+    Raises: FileNotFoundError or ValueError for whatever is not a complete picture.
+    """
+    try:
+        picture = read_picture(Path(path))
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{path} {error}") from None
+    highest = np.iinfo(picture.pixels.dtype).max
+    gray = picture.rgb.mean(axis=-1, keepdims=True, dtype=np.float32) / highest
+    edges = np.where(gray > 0.75, 1, np.where(gray < 0.25, 0, UNKNOWN)).astype(np.float32)
+    if picture.alpha is not None:
+        edges[picture.alpha < highest / 2] = UNKNOWN
+    return edges
 
 
 def check_edges(edges, shape):

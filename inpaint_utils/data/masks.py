@@ -6,6 +6,7 @@ Everything is drawn with integers, so a seed gives the same mask on every machin
 """
 
 import math
+import numbers
 import warnings
 from pathlib import Path
 
@@ -78,6 +79,11 @@ def check_mask(mask, image_shape):
         mask = mask[..., :1]
     if mask.ndim == 2:
         mask = mask[..., np.newaxis]
+    if mask.ndim != 3 or mask.shape[2] != 1:
+        raise ValueError(
+            f"The mask has shape {mask.shape}, expected ({height}, {width}, 1): pass one channel, or read its file by "
+            "load_mask."
+        )
     if mask.shape != (height, width, 1):
         advice = "resize the mask to the image with nearest-neighbour interpolation."
         if mask.shape[:2] == (width, height):
@@ -101,13 +107,15 @@ def check_mask(mask, image_shape):
 
 def grow_holes(mask, pixels):
     """Enlarge the holes of a mask, (H, W, 1), 1 keep, 0 remove, by so many pixels in every direction."""
-    if not 0 <= pixels < math.inf or pixels != int(pixels):
-        raise ValueError(f"grow is {pixels}, expected a whole number of pixels from 0 up.")
-    if not pixels:
+    if not isinstance(pixels, numbers.Real) or not 0 <= pixels < math.inf or pixels != int(pixels):
+        raise ValueError(f"grow is {pixels!r}, expected a whole number of pixels from 0 up.")
+    if not pixels or not mask.any():
         return mask
     distance = cv2.distanceTransform((mask != 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    pixels = min(int(pixels), sum(mask.shape))  # a number that float32 holds
-    return (distance > pixels).astype(np.float32)[..., np.newaxis]
+    keep = distance > min(int(pixels), sum(mask.shape))  # a number that float32 holds
+    if not keep.any():
+        raise ValueError(f"grow is {pixels}, and the holes then cover every pixel: choose fewer pixels.")
+    return keep.astype(np.float32)[..., np.newaxis]
 
 
 def load_mask(path, size=None, invert=False):
@@ -119,7 +127,7 @@ def load_mask(path, size=None, invert=False):
     Args:
         path: file name.
         size: None keeps the picture's size; a number of pixels cuts the largest centred square, as `load_image`
-            does, and resizes it (nearest neighbour) to (size, size).
+            does, and resizes it to (size, size); a pixel is kept where the picture's pixels under it all are.
         invert: True to read the opposite: white, the label 1, or what is not painted = remove.
 
     Returns: float32 (H, W, 1): 1 = keep, 0 = remove. Warns of the pixels that were neither black nor white, and of a
@@ -156,7 +164,9 @@ def read_mask(path, size=None, invert=False):
     if size is not None:
         side = min(mask.shape)
         top, left = (mask.shape[0] - side) // 2, (mask.shape[1] - side) // 2
-        mask = cv2.resize(mask[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_NEAREST)
+        method = cv2.INTER_AREA if side > size else cv2.INTER_NEAREST
+        mask = cv2.resize(mask[top : top + side, left : left + side], (size, size), interpolation=method)
+        mask = (mask > 1 - 1e-4).astype(np.float32)
     notes, removed = [f"{path}: {note}" for note in notes], 1 - mask.mean(dtype=np.float64)
     if removed == 0 or removed > LARGE_HOLE:
         much = {0: "nothing", 1: "every pixel"}.get(removed, f"{removed:.0%} of the photo")

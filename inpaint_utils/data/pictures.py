@@ -276,16 +276,8 @@ def _decode_16_bits(data, upright, orientation):
 
 def _turn(pixels, orientation):
     """Turn pixels upright as the EXIF standard says."""
-    turns = {
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90,
-    }
-    return turns.get(orientation, lambda a: a)(pixels)
+    pixels = pixels.swapaxes(0, 1) if orientation > 4 else pixels
+    return pixels[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
 
 
 def _to_array(image, transparency):
@@ -418,10 +410,11 @@ def _watch_stderr():
     Yields: a list that holds the lines when the block is left.
     """
     lines = []
-    with _stderr_lock, tempfile.TemporaryFile() as file:
+    with _stderr_lock, contextlib.ExitStack() as opened:
         try:
+            file = opened.enter_context(tempfile.TemporaryFile())
             kept = os.dup(2)
-        except OSError:  # a process without a stderr
+        except OSError:  # no place for a temporary file, or a process without a stderr
             yield lines
             return
         with contextlib.suppress(AttributeError, ValueError, OSError):

@@ -1,6 +1,8 @@
 """Use a trained generator: load it, build its input, inpaint a photo."""
 
 import json
+import numbers
+import operator
 import shutil
 import tempfile
 import warnings
@@ -15,7 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..data.batches import DARKEST
-from ..data.edges import check_edges, combine_edges
+from ..data.edges import check_edges, combine_edges, load_sketch
 from ..data.images import load_image
 from ..data.masks import check_mask, grow_holes, load_mask
 from ..host import find_in_inputs, is_interactive
@@ -165,12 +167,12 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
     `inpaint("photo.jpg", "mask.png")` is enough: the generator may be left out, and the one that ships is loaded once.
 
     A photo of up to 512 pixels a side (or up to the generator's own size) is filled as a whole, padded by reflection
-    (to a multiple of 128, and beyond a side that a hole comes near to). In a larger one, specks and thin lines are cut
-    into small tiles, many of which are packed into one picture for the generator (see `plan_tiles`). Every other hole
-    is filled in a window with context around it (see `plan_windows`), at the photo's own resolution where the window
-    has up to 512 pixels; the answer of a larger window comes back enlarged. The detail is always taken from the photo
-    at its own resolution (see `add_detail`). Tiles thinner than 8 pixels get none: the generator's answer is nearer to
-    the photo there.
+    (to a multiple of 128, on JAX to a square of a multiple of 256, and beyond a side that a hole comes near to). In a
+    larger one, specks and thin lines are cut into small tiles, many of which are packed into one picture for the
+    generator (see `plan_tiles`). Every other hole is filled in a window with context around it (see `plan_windows`), at
+    the photo's own resolution where the window has up to 512 pixels; the answer of a larger window comes back enlarged.
+    The detail is always taken from the photo at its own resolution (see `add_detail`). Tiles thinner than 8 pixels get
+    none: the generator's answer is nearer to the photo there.
 
     Args:
         generator: from `load_generator` or `build_generator`; None, or nothing before the image, for the one that
@@ -178,7 +180,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         image: (H, W, 3) float32 RGB in [0, 1], any size, a PIL picture or a path; what it holds in the holes does not
             matter.
         mask: (H, W, 1), 1 keep, 0 remove, a PIL picture or a path (see `load_mask`).
-        edges: see `build_input`.
+        edges: see `build_input`; a PIL picture or a path, too (see `load_sketch`).
         detail: float in [0, 1], how much of the photo's own fine detail is laid onto the generator's answer; 0 is
             the generator alone.
         grow: int, pixels by which the holes are enlarged first: for a mask whose border shows what was to go.
@@ -190,13 +192,15 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
     Raises: ValueError if mask or edges do not fit the image, nothing is kept, or detail, grow, seed or
         largest_side are out of their range.
     """
+    if isinstance(generator, (str, Path)) and Path(generator).suffix in (".keras", *EXPORT_ENDINGS):
+        raise ValueError(f"{generator} is the file of a generator: pass load_generator({str(generator)!r}).")
     if generator is not None and not callable(generator):  # the generator was left out
         pictures = [generator, *(given for given in (image, mask, edges) if given is not None)]
         generator, image, mask, edges = None, *pictures, *[None] * (3 - len(pictures))
     if image is None or mask is None:
         raise ValueError("There is no image or no mask: call inpaint(generator, image, mask) or inpaint(image, mask).")
-    if not 0 <= detail <= 1:
-        raise ValueError(f"detail is {detail}, expected a number from 0 (the generator alone) to 1.")
+    if not isinstance(detail, numbers.Real) or not 0 <= detail <= 1:
+        raise ValueError(f"detail is {detail!r}, expected a number from 0 (the generator alone) to 1.")
     image = np.asarray(_read(image, load_image))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind not in "fiub":
         raise ValueError(
@@ -205,7 +209,9 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         )
     image = image.astype(np.float32, copy=False)
     mask = grow_holes(check_mask(_read(mask, load_mask), image.shape), grow)
-    edges = None if edges is None else check_edges(edges, mask.shape)  # before any of them is shrunk or left out
+    edges = (
+        None if edges is None else check_edges(_read(edges, load_sketch), mask.shape)
+    )  # before any of them is shrunk or left out
     keep = mask[..., 0] == 1
     if not keep.any():
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
@@ -215,11 +221,9 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
             stacklevel=2,
         )
         return image.copy()
+    seed = _check_seed(seed)
     generator = _shipped_generator() if generator is None else generator
     size = _choose_size(generator.input_shape[1], largest_side)
-    seed = [int(number) for number in np.atleast_1d(seed)]
-    if min(seed) < 0:
-        raise ValueError(f"seed is {seed}, expected whole numbers from 0 up.")
     if max(image.shape[:2]) <= size:
         whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
         pictures, rest, windows = [], keep.copy(), [(whole, whole)]
@@ -241,6 +245,16 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
     return detailed
 
 
+def _check_seed(seed):
+    """The seed as a list of whole numbers."""
+    try:
+        whole = [operator.index(number) for number in np.atleast_1d(seed).tolist()]
+        np.random.SeedSequence(whole)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed is {seed!r}, expected a whole number from 0 up, or a sequence of them.") from None
+    return whole
+
+
 def _choose_size(fixed, largest_side):
     """Pixels a side that the generator sees at once; `fixed` is its own size, or None where it takes any."""
     if largest_side is None:
@@ -257,6 +271,14 @@ def _read(picture, load):
         return load(picture)
     if not hasattr(picture, "getexif"):
         return picture
+    if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):  # what a PNG file can hold
+        try:
+            converted = picture.convert({"PA": "RGBA", "I": "I;16"}.get(picture.mode, "RGB"))
+        except ValueError:
+            converted = None
+        if converted is None or picture.mode == "F":
+            raise ValueError(f"The picture's mode is {picture.mode}, expected RGB or L: convert it first.")
+        picture = converted
     with tempfile.TemporaryDirectory() as folder:  # as its file would be read: alpha, palette, 16 bits, orientation
         picture.save(Path(folder) / "picture.png", exif=picture.getexif(), compress_level=1)
         return load(Path(folder) / "picture.png")

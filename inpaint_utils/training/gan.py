@@ -143,12 +143,22 @@ class InpaintingGAN(keras.Model):
             shape=(), initializer=start, dtype=dtype, trainable=False, aggregation=aggregation, name=name
         )
 
-    def compile(self, optimizer="rmsprop", **kwargs):
-        """Keras's `compile`, which tells `ThrottledAdam` the discriminator's variables."""
+    def compile(self, optimizer=None, **kwargs):
+        """Keras's `compile`, which tells `ThrottledAdam` the discriminator's variables; None for `ThrottledAdam()`.
+
+        Raises: ValueError for another optimizer where the discriminator is to pause or to begin alone.
+        """
+        optimizer = ThrottledAdam() if optimizer is None else keras.optimizers.get(optimizer)
         adam = getattr(optimizer, "inner_optimizer", optimizer)
+        has_memory = not isinstance(adam, keras.optimizers.SGD) or adam.momentum
         if isinstance(adam, ThrottledAdam):
             own = self.discriminator.trainable_variables if self.discriminator is not None else []
             adam.discriminator_variables = list(own)
+        elif has_memory and self.discriminator is not None and (self.throttle_threshold or self.warm_up_steps):
+            raise ValueError(
+                f"The optimizer is {adam.name}, whose momentum moves a network that pauses: pass "
+                "ThrottledAdam(...), or build the GAN with throttle_threshold=0 and warm_up_steps=0."
+            )
         super().compile(optimizer=optimizer, **kwargs)
 
     def fit(self, *args, shuffle=False, **kwargs):
@@ -172,6 +182,11 @@ class InpaintingGAN(keras.Model):
         values = self._compare_pixels(raw - photo, hole)
 
         if self.judged_size:
+            if self.judged_size > (side := min(photo.shape[1:3])):
+                raise ValueError(
+                    f"judged_size is {self.judged_size}, but the photos have {side} pixels a side: choose at most as "
+                    "many, or 0 for the whole picture."
+                )
             square = find_square(x["focus"], ops.shape(photo), self.judged_size)
             filled, photo, hole = (cut_square(part, square) for part in (filled, photo, hole))
         nothing = ops.zeros_like(values["l1"])
