@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import load_tool
@@ -253,3 +254,22 @@ def test_settings_files_leave_nothing_to_the_quick_profile():
         assert {"image_size", "samples", "generator_learning_rate"} <= set(settings)
     for settings in new:
         assert {"base_filters", "hole_fill", "normalization"} <= set(settings)
+
+
+def test_what_notebook_2_says_of_six_seeds_is_in_its_run_file():
+    rows = pd.read_csv(ROOT / "results" / "runs" / "small_balance.csv").set_index("arm")["hole_error_last_four_epochs"]
+    cells = json.loads((ROOT / "notebooks" / "02_model_training.ipynb").read_text(encoding="utf-8"))["cells"]
+    (text,) = [text for cell in cells if "We tried seeds" in (text := "".join(cell["source"]).replace("\n", " "))]
+    stayed, fell = rows["unbalanced"], sorted(rows["balanced"])
+    numbers = r"(0\.\d\d)"
+    for pattern, expected in (
+        (f"Unbalanced, the error stayed at {numbers} to {numbers}", [stayed.min(), stayed.max()]),
+        (f"it fell to {numbers} to {numbers} with four seeds", [fell[0], fell[3]]),
+        (f"and stayed at {numbers} and {numbers} with two", fell[4:]),
+        (f"The mean was {numbers} unbalanced", [stayed.mean()]),
+        (f"{numbers} with the lower rate alone", [rows["rate alone"].mean()]),
+        (f"{numbers} with the throttle alone", [rows["throttle alone"].mean()]),
+        (f"and {numbers} with both", [np.mean(fell)]),
+    ):
+        found = [float(number) for number in re.search(pattern, text).groups()]
+        np.testing.assert_allclose(found, expected, atol=0.00501)

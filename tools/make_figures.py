@@ -179,12 +179,12 @@ def draw_difficulties():
 
 def draw_history():
     """Losses and duty cycle of the trainings behind the shipped weights; one epoch alone makes no curve."""
-    for path in sorted(RUNS.glob("*_history.csv")):
-        rows = read_history(path)
+    for name, _ in list_stages():
+        rows = read_history(RUNS / f"{name}_history.csv")
         if len(rows) > 1:
             figure = Figure(figsize=(9.6, 2.6), layout="constrained")
             figures.draw_curves(figure, rows.to_dict("records"))
-            figures.save_figure(figure, RESULTS / f"{path.stem}.png")
+            figures.save_figure(figure, RESULTS / f"{name}_history.png")
 
 
 def draw_study():
@@ -432,7 +432,7 @@ def tabulate_balance():
 
 def tabulate_accuracy():
     """The usual headline: 1 − MAE over the whole picture, with edges of the complete photo."""
-    chosen = ("mean colour", "Telea", "smooth fill", "generator")
+    chosen = ("mean colour", "Telea", "generator")
     corner = "accuracy (1 − MAE), whole picture, %"
     return tabulate("evaluation", lambda row: f"{row['accuracy_filled']:.2f}", corner, chosen)
 
@@ -591,7 +591,13 @@ HEADLINE = dict(
 )
 TABLES = {
     "headline": partial(tabulate, "texture", show_both, "hole PSNR, dB · texture distance", **HEADLINE),
-    "hole_psnr_intervals": partial(tabulate, "evaluation", show_psnr_with_interval, "hole PSNR, dB"),
+    "hole_psnr_intervals": partial(
+        tabulate,
+        "evaluation",
+        show_psnr_with_interval,
+        "hole PSNR, dB",
+        ("mean colour", "Telea", "PatchMatch", "smooth fill", "generator"),
+    ),
     "texture": tabulate_texture,
     "discriminator": tabulate_discriminator,
     "trainings": tabulate_trainings,
