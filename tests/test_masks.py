@@ -360,6 +360,12 @@ def test_a_mask_that_may_be_the_other_way_round_is_questioned(tmp_path):
         assert not load_mask(tmp_path / "mask.png").any()
 
 
+@pytest.mark.parametrize("shape", [256, None, "256", (8, 300), (1, 2, 3, 4)])
+def test_what_is_no_shape_is_named(shape):
+    with pytest.raises(ValueError, match="is no size for a mask: pass"):
+        create_mask(shape)
+
+
 def test_a_thin_stroke_survives_when_its_mask_is_shrunk(tmp_path):
     large = np.full((1024, 1024), 255, np.uint8)
     cv2.line(large, (10, 40), (1000, 900), 0, 3)

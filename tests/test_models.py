@@ -260,6 +260,9 @@ def test_untrained_smooth_generator_starts_near_its_smooth_fill():
     [
         (dict(image_size=200), "image_size is 200, expected a multiple of 128.*use 256"),
         (dict(image_size=0), "image_size is 0"),
+        (dict(image_size=(128, 128, 4)), r"image_size is \(128, 128, 4\), expected a whole number"),
+        (dict(image_size=128, base_filters=0), "base_filters is 0"),
+        (dict(image_size=128, base_filters=8.0), "base_filters is 8.0"),
         (dict(image_size=128, hole_fill="gray"), "hole_fill is 'gray'"),
         (dict(image_size=128, normalization="layer"), "normalization is 'layer'"),
         (dict(image_size=128, upsampling="bilinear"), "upsampling is 'bilinear'"),
@@ -267,7 +270,7 @@ def test_untrained_smooth_generator_starts_near_its_smooth_fill():
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        build_generator(base_filters=4, **arguments)
+        build_generator(**{"base_filters": 4, **arguments})
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -367,3 +370,9 @@ def test_a_discriminator_that_sees_the_hole_takes_a_fourth_channel():
 def test_an_unknown_initialization_is_refused():
     with pytest.raises(ValueError, match="initialization is 'zeros', expected one of"):
         build_discriminator(128, 4, initialization="zeros")
+
+
+def test_a_discriminator_of_sizes_that_are_none_is_refused():
+    for told, words in (({"image_size": (128, 128)}, "image_size is"), ({"base_filters": 0}, "base_filters is 0")):
+        with pytest.raises(ValueError, match=words):
+            build_discriminator(**told)

@@ -692,3 +692,8 @@ def test_sample_photos_split_by_original(tmp_path):
     photo_set = prepare_photos(sample_photos(), tmp_path, image_size=64, progress=False)
     assert len({record["group"] for record in photo_set.records}) == 5
     assert photo_set.skipped == [] and all(len(photo_set.split(name)) for name in ("train", "validation", "test"))
+
+
+def test_an_image_in_the_place_of_its_path_is_named():
+    with pytest.raises(ValueError, match="path is of type ndarray; call save_image"):
+        save_image(np.zeros((8, 8, 3), np.float32), "photo.png")

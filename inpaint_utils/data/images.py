@@ -1,5 +1,6 @@
 """Images in and out: a photo file read as float RGB, or written."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -40,6 +41,8 @@ def save_image(path, image):
 
     Raises: ValueError for a wrong image or ending, OSError where it cannot write.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"The path is of type {type(path).__name__}; call save_image(path, image).")
     path, image = Path(path), np.asarray(image)
     if path.suffix.lower() not in OUTPUT_EXTENSIONS:
         raise ValueError(f"{path.name} ends in {path.suffix!r}; expected one of {', '.join(OUTPUT_EXTENSIONS)}.")

@@ -218,9 +218,9 @@ def _count_grays(levels, invert):
 
 
 def _check_size(shape):
-    if len(shape) not in (2, 3) or min(shape[:2]) < SMALLEST_SIDE:
+    if np.ndim(shape) != 1 or len(shape) not in (2, 3) or min(shape[:2]) < SMALLEST_SIDE:
         raise ValueError(
-            f"shape={tuple(shape)} is no size for a mask: pass (H, W) or an image's shape, "
+            f"shape={shape!r} is no size for a mask: pass (H, W) or an image's shape, "
             f"with both sides at least {SMALLEST_SIDE} pixels."
         )
     return int(shape[0]), int(shape[1])

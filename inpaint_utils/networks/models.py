@@ -52,8 +52,9 @@ def build_generator(
         seed: int, for the initial weights, the noise and dropout.
 
     Returns: a `keras.Model` named "generator"; it opens with plain `keras.models.load_model`.
-    Raises: ValueError for an image_size, hole_fill, normalization or upsampling that is none of these.
+    Raises: ValueError for an image_size, base_filters, hole_fill, normalization or upsampling that is none of these.
     """
+    _check_sizes(image_size, base_filters)
     if image_size is not None and (image_size < SIZE_MULTIPLE or image_size % SIZE_MULTIPLE):
         raise ValueError(
             f"image_size is {image_size}, expected a multiple of {SIZE_MULTIPLE} (seven halvings): "
@@ -118,8 +119,9 @@ def build_discriminator(
         sees_hole: whether it takes a fourth channel, 1 in the hole, so that it need not find the hole first.
         seed: int, for the initial weights.
 
-    Raises: ValueError for a normalization or initialization that is none of these.
+    Raises: ValueError for an image_size, base_filters, normalization or initialization that is none of these.
     """
+    _check_sizes(image_size, base_filters)
     make = Block("discriminator", normalization, seed, initialization)
     image = keras.Input((image_size, image_size, 4 if sees_hole else 3), name="image")
     x = image * 2 - 1
@@ -128,6 +130,13 @@ def build_discriminator(
     x = layers.ZeroPadding2D(1, name="discriminator_pad_logits")(x)
     logits = layers.Conv2D(1, 4, kernel_initializer=make.initializer(), dtype="float32", name="discriminator_logits")(x)
     return keras.Model(image, logits, name="discriminator")
+
+
+def _check_sizes(image_size, base_filters):
+    """Refuse what is no whole number, such as a shape in place of a size."""
+    for name, value in (("image_size", image_size), ("base_filters", base_filters)):
+        if not (isinstance(value, (int, np.integer)) and value >= 1 or value is None and name == "image_size"):
+            raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1.")
 
 
 def change_precision(network, policy):
