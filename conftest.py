@@ -73,6 +73,14 @@ def load_tool(name):
 
 
 @pytest.fixture(scope="session")
+def without_tensorflow(tmp_path_factory):
+    """Environment variables of a process that finds no TensorFlow: JAX needs none, and loading it takes seconds."""
+    folder = tmp_path_factory.mktemp("without_tensorflow")
+    (folder / "tensorflow.py").write_text("raise ImportError('there is none')\n")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The package's wheel, built once."""
     try:

@@ -112,7 +112,7 @@ SCRIPT = HERE.parent / "tools" / "train.py"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, without_tensorflow):
     """Train by the documented commands: as two processes on loopback that share every batch, then as one."""
     folder = tmp_path_factory.mktemp("processes")
     settings = dict(image_size=128, limit=18, progress=False)  # 12 to train, 4 to validate
@@ -130,7 +130,7 @@ def trained(tmp_path_factory):
         try:
             for log, own in zip(logs, variables, strict=True):
                 with open(log, "w") as file:
-                    environment = {**os.environ, **QUICK_JAX, **own}
+                    environment = {**os.environ, **QUICK_JAX, **without_tensorflow, **own}
                     started.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
             for log, process in zip(logs, started, strict=True):
                 assert process.wait(timeout=900) == 0, log.read_text()

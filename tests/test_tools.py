@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,16 @@ def test_what_train_would_ignore_is_refused(folders, capsys, monkeypatch):
         with pytest.raises(SystemExit):
             read(arguments)
         assert message in capsys.readouterr().err
+
+
+def test_a_drawer_that_was_killed_does_not_stop_the_training_for_ever(monkeypatch):
+    tool = load_tool("train")
+    monkeypatch.setattr(tool, "LONGEST_DRAW", 0.01)
+    with ThreadPool(1) as pool:
+        monkeypatch.setattr(tool, "draw", lambda *_: time.sleep(0.5))
+        batches = tool.DrawnElsewhere(np.zeros((4, 32, 32, 3), np.uint8), batch_size=2, pool=pool, number=0)
+        with pytest.raises(RuntimeError, match="has not drawn a batch in 0.01 s.* start again with fewer"):
+            batches[0]
 
 
 @pytest.mark.parametrize(

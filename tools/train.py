@@ -28,6 +28,7 @@ from inpaint_utils.files import save_model
 from inpaint_utils.networks.models import change_precision
 from inpaint_utils.training.recipe import TEXTURE
 
+LONGEST_DRAW = 300  # seconds
 SETTINGS = {
     "seed": 0,
     "image_size": 256,
@@ -220,7 +221,13 @@ class DrawnElsewhere(PhotoBatches):
         self.pool, self.number = pool, number
 
     def __getitem__(self, batch):
-        return self.pool.apply(draw, (self.number, self.epoch, batch))
+        try:
+            return self.pool.apply_async(draw, (self.number, self.epoch, batch)).get(LONGEST_DRAW)
+        except multiprocessing.TimeoutError:  # a pool starts a new process for one that died, and forgets its batch
+            raise RuntimeError(
+                f"A process of --drawers has not drawn a batch in {LONGEST_DRAW} s. It may have been killed for want "
+                "of memory: start again with fewer. The training goes on after its last epoch."
+            ) from None
 
 
 def draw_elsewhere(count, folder, choices):
