@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ..files import write_atomically
-from .callbacks import SaveBest, check_writable, write_or_report
+from .callbacks import SaveBest, check_writable, set_aside, write_or_report
 
 # What the callbacks count, and which weights SwapEMAWeights left in the model: all that a resumed training needs.
 COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
@@ -26,8 +26,11 @@ class Resume(keras.callbacks.Callback):
     After every epoch all state goes into one file, `resume.npz`, replaced in one piece: the weights of both
     networks, the optimizer's moments and rate, the throttle's counter, dropout's random state, the history and
     what the other callbacks counted. (Stock `BackupAndRestore` writes weights and epoch as two files and forgets
-    callbacks and random state, so a kill between the two writes resumes wrongly.) Before the first epoch it holds only
-    which training this is: what that epoch writes before its backup is then no earlier training's.
+    callbacks and random state, so a kill between the two writes resumes wrongly.)
+
+    What an earlier training left in the folder, its `resume.npz` too, is kept under a number when the first epoch of a
+    new one has ended; to go back to it, take the number out of its files' names. Before that epoch writes anything,
+    `resume.npz` says which training it is: what lies beside it is then never taken for another's.
 
     The file stays when training is complete. Started again with the same `epochs`, a complete training says so and
     nothing is trained; with more epochs, or more patience after an early stop, it goes on.
@@ -62,12 +65,12 @@ class Resume(keras.callbacks.Callback):
             optimizer.build(self.model.trainable_variables)
         self.training = self._describe()
         state = self._load() if self.path.is_file() else None
+        new, folder = state is None, self.path.parent
+        self.before = [lambda: write_or_report(set_aside, folder), lambda: self._write(0, False)] if new else []
+        self.backed_up = not new and state["epoch"] > 0
         for callback in self.callbacks:
-            if hasattr(callback, "keep_earlier"):
-                callback.looked = state is not None  # then what lies here is this training's own
-                callback.keep_earlier()
-        if not self.path.is_file():
-            self._write(0, False)  # says whose the files are that the first epoch writes before its backup
+            if hasattr(callback, "make_room"):
+                callback.make_room = self.make_room
         if state is not None and state["epoch"]:
             self._continue(state)
         elif steps := int(optimizer.iterations):
@@ -88,7 +91,21 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             return  # the last good epoch stays
-        self._write(epoch + 1, bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"])
+        if not self.make_room():
+            return
+        if self._write(epoch + 1, bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]):
+            self.backed_up = True
+        elif not self.backed_up:  # started again, it would replace networks that have trained for longer
+            write_or_report(Path.unlink, self.path, True)
+
+    def make_room(self):
+        """Before a new training's first file: keep those of an earlier one under a number, and note whose come now.
+
+        Returns: whether both succeeded. Until then nothing may be written, and what lies here is the earlier one's.
+        """
+        while self.before and self.before[0]():
+            del self.before[0]
+        return not self.before
 
     def _write(self, epoch, complete):
         """Write the file after so many epochs; after none it holds only which training this is."""
@@ -110,7 +127,7 @@ class Resume(keras.callbacks.Callback):
         )
         buffer = io.BytesIO()
         np.savez(buffer, state=json.dumps(state), **arrays)
-        write_or_report(write_atomically, self.path, buffer.getvalue())
+        return write_or_report(write_atomically, self.path, buffer.getvalue())
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None
@@ -126,11 +143,10 @@ class Resume(keras.callbacks.Callback):
         except Exception as error:  # a damaged file raises whatever its reader stumbles on
             reason = str(error).split("\n")[0][:120]
             raise ValueError(
-                f"{str(self.path)!r} is damaged ({reason}): delete the file to start a new training."
+                f"{str(self.path)!r} is damaged or of an earlier version ({reason}): delete the file to start a new "
+                "training, which keeps the networks."
             ) from error
-        if state["epoch"] == 0:  # nothing was trained yet
-            if difference:
-                write_or_report(Path.unlink, self.path)
+        if state["epoch"] == 0:  # ended before its first backup
             return None if difference else state
         if difference and state["complete"]:
             print(
