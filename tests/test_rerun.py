@@ -242,7 +242,9 @@ def test_a_damaged_backup_is_named(begun):
             start_again(begun)
 
 
-@pytest.mark.parametrize("change", [{"epoch": "x"}, {"variables": -1}, {"callbacks": [1]}, {"complete": None}])
+@pytest.mark.parametrize(
+    "change", [{"epoch": "x"}, {"variables": -1}, {"callbacks": [1]}, {"callbacks": []}, {"complete": None}]
+)
 def test_numbers_that_no_training_writes_are_damage(begun, change):
     edit_state(begun, lambda state: state.update(change))
     with pytest.raises(ValueError, match=r"resume\.npz' is damaged"):

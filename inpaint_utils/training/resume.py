@@ -174,8 +174,8 @@ class Resume(keras.callbacks.Callback):
 
     def _continue(self, state):
         """Say and settle where the training goes on, and what has changed."""
-        done, planned, epochs = state["epoch"], state.get("epochs", self.params["epochs"]), self.params["epochs"]
-        before, now = state.get("training", {}).get("taken", {}), self.training["taken"]
+        done, planned, epochs = state["epoch"], state["epochs"], self.params["epochs"]
+        before, now = state["training"]["taken"], self.training["taken"]
         changed = [name for name in now if name in before and now[name] != before[name]]
         stopper = next((c for c in self.callbacks if isinstance(c, keras.callbacks.EarlyStopping)), None)
         stopped_early = stopper is not None and done < planned
@@ -231,36 +231,31 @@ class Resume(keras.callbacks.Callback):
 
     def _find_difference(self, state):
         """What makes the state that of another training, and what to do about it, in words; None for the same."""
-        ours = self.training
-        old = "training" not in state  # written by an earlier version: it kept only what its notebook named
-        kept = {"fixed": state["settings"], "hashes": {}, "start": None} if old else state["training"]
-        names = kept["fixed"].keys() & ours["fixed"].keys() if old else kept["fixed"].keys() | ours["fixed"].keys()
-        for name in sorted(names):
-            before, now = kept["fixed"].get(name), ours["fixed"].get(name)
-            if before != now:
-                return f"{name} = {before!r}, but it is now {now!r}", "set it back"
-        for name in kept["hashes"]:
-            if kept["hashes"][name] != ours["hashes"].get(name):
-                return (
-                    (f"other {name}", "go back to them") if "photos" in name else (f"another {name}", "go back to it")
-                )
-        start = kept["start"]
-        if start is not None and not (
-            len(start) == len(ours["start"]) and np.allclose(start, ours["start"], rtol=1e-3, atol=1e-6)
-        ):
-            return "other starting weights", "go back to them"
-        if len(state["callbacks"]) != len(self.callbacks):
-            return (
-                f"{len(state['callbacks'])} callbacks that count, but there are now {len(self.callbacks)}",
-                "pass those",
-            )
+        before, now = (
+            {**kept["hashes"], "starting weights": kept["start"], **kept["fixed"]}
+            for kept in (state["training"], self.training)
+        )
+        for name in sorted(before.keys() | now.keys()):
+            then, here = before.get(name), now.get(name)
+            if then == here or (name == "starting weights" and _are_close(then, here)):
+                continue
+            if name.endswith(("photos", "weights")):
+                return f"other {name}", "go back to them"
+            if name in ("generator", "discriminator"):
+                return f"another {name}", "go back to it"
+            return f"{name} = {then!r}, but it is now {here!r}", "set it back"
         return None
+
+
+def _are_close(weights, others):
+    return len(weights) == len(others) and np.allclose(weights, others, rtol=1e-3, atol=1e-6)
 
 
 def _check_state(state):
     """ValueError for what no `Resume` has written, as far as it is used."""
-    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("epoch", "variables"))
-    whole = whole and type(state.get("epochs", 0)) is int and isinstance(state["complete"], bool)
+    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("epoch", "epochs", "variables"))
+    whole = whole and isinstance(state["complete"], bool) and isinstance(state["training"]["taken"], dict)
+    whole = whole and len(state["callbacks"]) == len(state["training"]["fixed"]["callbacks"])
     if not (whole and all(kept.keys() <= set(COUNTERS) for kept in state["callbacks"])):
         raise ValueError("its numbers are none that a training writes")
 
