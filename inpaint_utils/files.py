@@ -27,6 +27,8 @@ def replacing(path):
     part = name_part(path)
     try:
         yield part
+        with open(part, "rb" if os.name == "posix" else "rb+") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -62,12 +64,11 @@ def _is_running(process):
 def write_atomically(path, content):
     """Write bytes or text under a temporary name in the same folder, then rename it to `path`.
 
-    The folder is created. Raises OSError, naming the path, if it can't be written; what stood there stays.
+    Text becomes UTF-8; file names in it that are none stay the bytes that they are. The folder is created. Raises
+    OSError, naming the path, if it can't be written; what stood there stays.
     """
     with replacing(path) as part, open(part, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+        file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
 
 
 def save_model(model, path):

@@ -100,6 +100,46 @@ def test_only_a_smaller_finite_measure_replaces_the_best(tmp_path, monkeypatch, 
         assert len(saved) == 2 * expected and best.best == min(finite, default=None)
 
 
+@pytest.mark.parametrize(
+    ("fails", "last", "left"),
+    [("discriminator", 0.8, ["0.5", None]), ("generator", 1.2, ["1.0", "1.0"]), ("discriminator", 0.4, ["0.4", "0.4"])],
+)
+def test_after_a_failed_write_the_best_generator_and_its_own_judge_stay(
+    tmp_path, monkeypatch, capsys, fails, last, left
+):
+    def save(network, path):
+        if (fails, value) == (network, 0.5):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text(str(value))
+
+    monkeypatch.setattr(callbacks, "save_model", save)
+    best = SaveBest(tmp_path, monitor="measure")
+    best.set_model(SimpleNamespace(generator="generator", discriminator="discriminator"))
+    best.on_train_begin()
+    for epoch, value in enumerate([1.0, 0.5, last]):  # noqa: B007
+        best.on_epoch_end(epoch, {"measure": value})
+    paths = [tmp_path / name for name in BOTH]
+    assert [path.read_text() if path.exists() else None for path in paths] == left
+    assert best.best == float(left[0]) == [1.0, 0.5, last][best.best_epoch - 1]
+    assert f"Could not write {tmp_path / fails}_best.keras ([Errno 28]" in capsys.readouterr().out
+
+
+def test_networks_of_another_training_are_kept_without_resume_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(callbacks, "save_model", lambda network, path: files.write_atomically(path, network))
+    for name in BOTH:
+        (tmp_path / name).write_text("old")
+    best = SaveBest(tmp_path, monitor="measure")
+    best.set_model(SimpleNamespace(generator="new", discriminator="new"))
+    best.on_train_begin()
+    for epoch in range(2):
+        best.on_epoch_end(epoch, {"measure": 1.0 - epoch})
+    assert capsys.readouterr().out.count("The networks of an earlier training stay as generator_best.1.keras and") == 1
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        **dict.fromkeys(BOTH, "new"),
+        **dict.fromkeys((name.replace(".", ".1.") for name in BOTH), "old"),
+    }
+
+
 def test_a_measure_that_is_not_in_the_history_is_named(tmp_path):
     with pytest.raises(ValueError, match="SaveBest looks at 'val_distance', but the history has only"):
         build_tiny_gan().fit(make_batches(4), epochs=1, callbacks=[SaveBest(tmp_path)], verbose=0)
@@ -181,7 +221,7 @@ def test_a_full_disk_is_reported_and_leaves_the_last_good_files(tmp_path, capsys
     gan.fit(train, validation_data=VALIDATION, epochs=3, callbacks=used, verbose=0)
     monkeypatch.setattr(files.os, "replace", real)
     said = capsys.readouterr().out
-    for name in (*BOTH, "history.csv", "training.png", "resume.npz"):
+    for name in (BOTH[0], "history.csv", "training.png", "resume.npz"):
         assert f"Could not write {tmp_path / name} ([Errno 28] No space left on device): training goes on" in said
     assert kept[:3] == [(tmp_path / name).read_bytes() for name in (*BOTH, "history.csv")]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".part")]
@@ -300,6 +340,23 @@ def test_the_time_budget_reckons_with_the_longest_epoch(monkeypatch):
         budget.on_epoch_end(epoch)
         ended.append(budget.model.stop_training)
     assert ended == [False] * 6 + [True]  # after 8.5 hours the next may take 2.5 again: over 10
+
+
+def test_of_several_processes_the_first_decides_when_to_end(monkeypatch):
+    multihost = pytest.importorskip("jax.experimental.multihost_utils")
+    monkeypatch.setattr(callbacks, "find_process", lambda: (1, 2))
+    for first_says, hours in ((0.0, 1e-9), (1.0, 1000)):  # against its own clock
+        asked = []
+        answer = lambda ours, asked=asked, said=first_says: asked.append(ours) or np.asarray(said)  # noqa: E731
+        monkeypatch.setattr(multihost, "broadcast_one_to_all", answer)
+        budget = TimeBudget(hours)
+        budget.set_params({"epochs": 2})
+        budget.set_model(SimpleNamespace(stop_training=False))
+        budget.on_train_begin()
+        for epoch in range(2):
+            budget.on_epoch_begin(epoch)
+            budget.on_epoch_end(epoch)
+        assert asked == [hours < 1] and budget.model.stop_training == bool(first_says)
 
 
 # What is seen of a training

@@ -1,15 +1,18 @@
 """Files that several threads, processes and killed runs write: a reader meets a whole one, and nothing is left over."""
 
+import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
+import pandas as pd
 import pytest
 
 from inpaint_utils import files
-from inpaint_utils.files import name_part, replacing, write_atomically
+from inpaint_utils.files import name_part, replacing, save_model, write_atomically
 
 
 def list_names(folder):
@@ -90,3 +93,18 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
         part.write_text("half")
         raise RuntimeError
     assert list_names(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_what_is_written_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done, real = [], files.os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda number: done.append(os.fstat(number).st_size))
+    monkeypatch.setattr(files.os, "replace", lambda part, path: done.append(Path(path).name) or real(part, path))
+    write_atomically(tmp_path / "a.txt", "whole")
+    save_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path / "b.keras")
+    assert done == [5, "a.txt", (tmp_path / "b.keras").stat().st_size, "b.keras"]
+
+
+def test_a_photo_name_that_is_no_utf8_is_written_as_it_is(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")  # from an old archive
+    write_atomically(tmp_path / "photos.csv", pd.DataFrame({"photo": ["grün.jpg", name]}).to_csv(index=False))
+    assert (tmp_path / "photos.csv").read_bytes().split() == [b"photo", "grün.jpg".encode(), b"caf\xe9.jpg"]

@@ -1,5 +1,8 @@
 """A training that is run again: nothing finished is lost, and no changed setting is ignored."""
 
+import contextlib
+import errno
+import io
 import json
 import os
 import shutil
@@ -11,15 +14,18 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from tiny import build_tiny_gan, build_tiny_generator, make_batches, make_photos, read_weights, same_bits
 
 from conftest import QUICK_JAX
-from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam
+from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, files
+from inpaint_utils.training import callbacks, resume
 from inpaint_utils.training.callbacks import SaveBest
 from inpaint_utils.training.recipe import make_callbacks
 
 VALIDATION = make_batches(4, fixed=True)
 FILES = ("generator_best.keras", "discriminator_best.keras", "history.csv")
+ALL = (*FILES, "resume.npz", "training.png")
 
 
 def train_in(folder, epochs, gan=None, train=None, validation=VALIDATION, extra=(), **settings):
@@ -50,7 +56,9 @@ def edit_state(folder, change):
     np.savez(folder / "resume.npz", state=json.dumps(state), **parts)
 
 
-def read_files(folder, names=FILES):
+def read_files(folder, names=FILES, number=None):
+    """Contents of files, of those that were set aside under a number."""
+    names = [name.replace(".", f".{number}.") for name in names] if number else names
     return [(folder / name).read_bytes() for name in names]
 
 
@@ -75,11 +83,11 @@ def complete(both_stages, tmp_path):
 
 
 def test_a_complete_training_says_so_and_changes_no_file(complete, capsys):
-    before = read_files(complete, (*FILES, "resume.npz", "training.png"))
+    before = read_files(complete, ALL)
     gan, monitor, best = train_in(complete, 3)
     expected = "This training is complete (3 epochs, best 3): raise epochs to train on, or delete resume.npz to start"
     assert expected in capsys.readouterr().out
-    assert read_files(complete, (*FILES, "resume.npz", "training.png")) == before
+    assert read_files(complete, ALL) == before
     assert len(monitor.rows) == 3 and best.best == monitor.rows[2]["val_distance"]
     train_in(complete, 3, gan=gan)  # the same cell once more
     assert read_files(complete) == before[:3]
@@ -121,19 +129,17 @@ def test_a_new_training_keeps_the_files_of_the_earlier_one(complete, capsys):
         (complete / "resume.npz").unlink()
         train_in(complete, 1, gan=build_tiny_gan(ThrottledAdam(1e-3 * number)))
         assert f"stay as generator_best.{number}.keras and discriminator_best.{number}.keras" in capsys.readouterr().out
-    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
-    assert read_files(complete, kept) == before and (complete / "history.2.csv").is_file()
+    assert read_files(complete, number=1) == before and (complete / "history.2.csv").is_file()
     assert len((complete / "history.csv").read_text().splitlines()) == 2
 
 
 def test_beside_a_complete_training_one_with_other_settings_starts_anew(complete, capsys):
-    before = read_files(complete)
+    before = read_files(complete, ALL)
     _, monitor, _ = train_in(complete, 1, train=make_batches(4, seed=1))
     said = capsys.readouterr().out
     assert "is complete and had seed = 0, but it is now 1: a new one starts, and keeps its networks." in said
     assert [row["epoch"] for row in monitor.rows] == [1]
-    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
-    assert read_files(complete, kept) == before
+    assert read_files(complete, ALL, number=1) == before
     assert start_again(complete, epochs=1, train=make_batches(4, seed=1)) == 1  # the new one is what counts now
     assert "This training is complete (1 epoch, best 1)" in capsys.readouterr().out
 
@@ -216,16 +222,14 @@ def test_what_would_make_it_another_training_is_refused_by_name(begun, name):
     assert read_files(begun, (*FILES, "resume.npz")) == before
 
 
-def test_a_backup_of_an_earlier_version_is_continued_or_refused(begun):
-    def make_old(state):
-        del state["training"], state["epochs"]
-        state["settings"] = {"seed": 0, "image_size": 128}
-
-    edit_state(begun, make_old)
-    assert start_again(begun) == 1
-    edit_state(begun, lambda state: state["settings"].update(seed=4))
-    with pytest.raises(ValueError, match="seed = 4, but it is now 0"):
+def test_after_a_backup_of_an_earlier_version_the_networks_are_kept(begun):
+    edit_state(begun, lambda state: state.pop("training"))
+    before = read_files(begun)
+    with pytest.raises(ValueError, match="or of an earlier version .*: delete the file to start a new training, which"):
         start_again(begun)
+    (begun / "resume.npz").unlink()
+    train_in(begun, 1)
+    assert read_files(begun, number=1) == before
 
 
 def test_a_damaged_backup_is_named(begun):
@@ -234,11 +238,13 @@ def test_a_damaged_backup_is_named(begun):
     damages += [data[:71] + bytes(4) + data[75:], data[:160] + b"4" * 20 + data[180:]]
     for damaged in damages:
         (begun / "resume.npz").write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"resume\.npz' is damaged .*: delete the file to start a new training"):
+        with pytest.raises(ValueError, match=r"resume\.npz' is damaged or .*: delete the file to start a new training"):
             start_again(begun)
 
 
-@pytest.mark.parametrize("change", [{"epoch": "x"}, {"variables": -1}, {"callbacks": [1]}, {"complete": None}])
+@pytest.mark.parametrize(
+    "change", [{"epoch": "x"}, {"variables": -1}, {"callbacks": [1]}, {"callbacks": []}, {"complete": None}]
+)
 def test_numbers_that_no_training_writes_are_damage(begun, change):
     edit_state(begun, lambda state: state.update(change))
     with pytest.raises(ValueError, match=r"resume\.npz' is damaged"):
@@ -260,16 +266,134 @@ def test_interrupted_in_the_first_epoch_it_says_what_it_goes_on_from(tmp_path, c
     assert "These networks have already made 1 training step and go on from there" in capsys.readouterr().out
 
 
-def test_a_run_that_ended_in_its_first_epoch_is_no_earlier_training(complete, tmp_path, capsys):
-    before = read_files(complete)
-    (complete / "resume.npz").unlink()
+def test_a_run_that_is_stopped_in_its_first_epoch_changes_no_file(complete, capsys):
+    before = read_files(complete, ALL)
     with pytest.raises(KeyboardInterrupt):
-        train_in(complete, 1, extra=[Interrupt()])
-    assert "stay as generator_best.1.keras" in capsys.readouterr().out
-    train_in(complete, 1)
+        train_in(complete, 1, train=make_batches(4, seed=1), extra=[Interrupt()])
+    assert read_files(complete, ALL) == before and len(list(complete.iterdir())) == len(ALL)
+    train_in(complete, 3)
+    assert "This training is complete (3 epochs, best 3)" in capsys.readouterr().out
+
+
+def train_until(moment, folder, epochs=1, **settings):
+    """Train until `Resume` is about to do something for the first time, and end there as if killed."""
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(resume.Resume, moment, die)
+        train_in(folder, epochs, **settings)
+
+
+def test_killed_before_its_first_backup_a_training_starts_again(complete, capsys):
+    before = read_files(complete, ALL)
+    for _ in range(2):
+        train_until("on_epoch_end", complete, train=make_batches(4, seed=1))  # its networks are written
+    train_in(complete, 1, train=make_batches(4, seed=1))
     assert "An earlier run ended before its first backup: this training starts again." in capsys.readouterr().out
-    kept = [f"{Path(name).stem}.1{Path(name).suffix}" for name in FILES]
-    assert read_files(complete, kept) == before and not list(complete.glob("*.2.*"))
+    assert read_files(complete, ALL, number=1) == before and not list(complete.glob("*.2.*"))
+
+
+def test_networks_of_a_killed_training_are_never_taken_for_anothers(complete, capsys):
+    first, other = read_files(complete, ALL), make_batches(4, seed=1)
+    train_until("on_epoch_end", complete, train=other)
+    fragment = read_files(complete, ALL)
+    assert fragment[0] != first[0] and read_files(complete, ALL, number=1) == first
+    capsys.readouterr()
+    _, monitor, best = train_in(complete, 3)
+    said = capsys.readouterr().out
+    assert "complete" not in said and "stay as generator_best.2.keras and discriminator_best.2.keras" in said
+    assert len(monitor.rows) == best.best_epoch == 3 and read_files(complete, ALL, number=2) == fragment
+    again = read_files(complete, ALL)
+    train_in(complete, 1, train=other)
+    said = capsys.readouterr().out
+    assert "is complete and had seed = 0, but it is now 1" in said and "stay as generator_best.3.keras" in said
+    assert [read_files(complete, ALL, number) for number in (1, 2, 3)] == [first, fragment, again]
+
+
+def write_an_epoch(folder, train, until=None):
+    """Write what a new training's first epoch writes; returns the names in order. Ends before file number `until`."""
+    gan, names, real = build_tiny_gan(), [], os.replace
+    used, _, _ = make_callbacks(gan, folder, train, VALIDATION, 2)
+
+    def replace(part, path):
+        if len(names) == until:
+            raise KeyboardInterrupt
+        names.append(Path(path).name)
+        real(part, path)
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(files.os, "replace", replace)
+        patch.setattr(callbacks, "draw_training", lambda *args: Figure())
+        for callback in used:
+            callback.set_model(gan)
+            callback.set_params({"epochs": 2})
+            callback.on_train_begin()
+        gan.stop_training = False
+        for callback in used:
+            callback.on_epoch_begin(0)
+        for callback in used:
+            callback.on_epoch_end(0, {"loss": 1.0, "val_distance": 1.0})
+    return names
+
+
+def test_a_kill_between_any_two_files_loses_none_and_mixes_none(complete, tmp_path, capsys):
+    before, other = read_files(complete, ALL), make_batches(4, seed=1)
+    order = write_an_epoch(shutil.copytree(complete, tmp_path / "whole"), other)
+    assert order[-1] == "resume.npz" and order.count("resume.npz") == 2 and "resume.1.npz" in order
+    for until, name in enumerate(order):
+        folder = shutil.copytree(complete, tmp_path / f"until_{until}")
+        assert write_an_epoch(folder, other, until) == order[:until]
+        assert set(before) <= {path.read_bytes() for path in folder.iterdir()}, name
+        capsys.readouterr()
+        start_again(folder)
+        ours = "This training is complete" in capsys.readouterr().out
+        assert ours == (order[:until].count("resume.npz") == 0), name
+        assert not ours or read_files(folder, ALL) == before, name
+
+
+def fail(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_where_nothing_can_be_set_aside_nothing_is_replaced(complete, capsys, monkeypatch):
+    before = read_files(complete, ALL)
+    monkeypatch.setattr(callbacks.os, "link", fail)
+    monkeypatch.setattr(callbacks.shutil, "copy2", fail)
+    with pytest.raises(RuntimeError, match="No networks were kept: .* a writable disk"):
+        train_in(complete, 2, train=make_batches(4, seed=1))
+    assert f"Could not write {complete} ([Errno 28]" in capsys.readouterr().out
+    assert read_files(complete, ALL) == before and len(list(complete.iterdir())) == len(ALL)
+    monkeypatch.setattr(callbacks.shutil, "copy2", shutil.copyfile)  # a disk without hard links
+    train_in(complete, 1, train=make_batches(4, seed=1))
+    assert read_files(complete, ALL, number=1) == before
+
+
+def test_where_no_backup_can_be_written_nothing_is_replaced(complete, monkeypatch):
+    before = read_files(complete, ALL)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="No networks were kept"):
+        patch.setattr(resume, "write_atomically", fail)
+        train_in(complete, 2, train=make_batches(4, seed=1))
+    assert read_files(complete, ALL) == read_files(complete, ALL, number=1) == before
+    assert not list(complete.glob("*.2.*")) and start_again(complete) == 3
+
+
+def test_without_a_backup_no_trained_networks_are_replaced(complete, monkeypatch, capsys):
+    first, real = read_files(complete, ALL), resume.write_atomically
+
+    def write(path, content):
+        with np.load(io.BytesIO(content)) as backup:
+            return fail() if json.loads(str(backup["state"]))["epoch"] else real(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "write_atomically", write)
+        train_in(complete, 2, train=make_batches(4, seed=1))
+    second = read_files(complete)
+    assert second[0] != first[0] and not (complete / "resume.npz").exists()
+    train_in(complete, 1)
+    assert "This training is complete" not in capsys.readouterr().out
+    assert read_files(complete, ALL, number=1) == first and read_files(complete, number=2) == second
 
 
 def test_a_run_of_other_settings_that_ended_in_its_first_epoch_gives_way(tmp_path, capsys):

@@ -2,23 +2,26 @@
 
 import contextlib
 import io
+import itertools
 import math
 import os
-import re
 import shutil
 import sys
 import time
 from pathlib import Path
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from ..figures import draw_training, is_notebook, save_figure, show_live
-from ..files import format_csv, save_model, write_atomically
+from ..files import format_csv, replacing, save_model, write_atomically
 from ..host import find_process, is_interactive
 
 BEST_BY = "val_distance"  # the measure that every choice goes by: best epoch, early stop, lower learning rates
 EPOCHS_SHOWN = 20  # lines below each other in a notebook; history.csv has them all
+NETWORKS = ("generator_best.keras", "discriminator_best.keras")
+HISTORY = ("history.csv", "training.png")
 
 
 class TrainingMonitor(keras.callbacks.Callback):
@@ -47,7 +50,7 @@ class TrainingMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         check_writable(self.folder)
-        self.looked = False
+        self.make_room = lambda: len(self.rows) > 1 or write_or_report(set_aside, self.folder, HISTORY)
         if self.bar is not None:
             self.bar.close()  # of a training that was interrupted
         self.bar = self.text = self.picture = None
@@ -75,8 +78,8 @@ class TrainingMonitor(keras.callbacks.Callback):
         row["seconds"] = round(time.perf_counter() - self.started, 2)
         self.rows = [*self.rows, row]
         self._show_epoch()
-        if epoch == 0:
-            self.keep_earlier()
+        if not self.make_room():
+            return
         write_or_report(write_atomically, self.folder / "history.csv", format_csv(self.rows))
         if find_process()[1] > 1:
             return  # JAX would want every process to draw, each a share of the pictures
@@ -89,11 +92,6 @@ class TrainingMonitor(keras.callbacks.Callback):
             self.bar.close()
             self.bar = None
             self._show_text("")
-
-    def keep_earlier(self):
-        """Number what an earlier training left in the folder, unless that was done."""
-        if not self.looked:
-            self.looked = write_or_report(set_aside, self.folder, ("history.csv", "training.png"))
 
     def _start_bar(self, epoch):
         steps = self.params.get("steps")
@@ -172,7 +170,8 @@ class SaveBest(keras.callbacks.Callback):
 
     Each file is replaced in one piece, opens with plain `keras.models.load_model(path, compile=False)`, and an
     epoch whose measure is not a number never replaces it. Networks that an earlier training left in the folder are
-    kept under a number, as `generator_best.1.keras`. A GAN without a discriminator leaves no discriminator file.
+    kept under a number, as `generator_best.1.keras`. Where the GAN has no discriminator, or the disk is full once the
+    generator is written, no discriminator of another epoch stays beside it.
 
     Args:
         folder: where the two files are written.
@@ -188,7 +187,7 @@ class SaveBest(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.best = self.best_epoch = None
-        self.looked = False
+        self.make_room = lambda: self.best is not None or write_or_report(set_aside, self.folder, NETWORKS)
         check_writable(self.folder)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -200,22 +199,13 @@ class SaveBest(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         if not math.isfinite(value) or (self.best is not None and value >= self.best):
             return
-        generator, discriminator = (self.folder / f"{name}_best.keras" for name in ("generator", "discriminator"))
-        if self.best is None:
-            self.keep_earlier()
-        saved = [write_or_report(save_model, self.model.generator, generator)]
-        if self.model.discriminator is not None:
-            saved.append(write_or_report(save_model, self.model.discriminator, discriminator))
-        elif find_process()[0] == 0:
-            discriminator.unlink(missing_ok=True)  # of an earlier training, and set aside: it is not this generator's
-        if all(saved):
-            self.best, self.best_epoch = value, epoch + 1
-
-    def keep_earlier(self):
-        """Number what an earlier training left in the folder, unless that was done; says so."""
-        if not self.looked:
-            names = ("generator_best.keras", "discriminator_best.keras")
-            self.looked = write_or_report(set_aside, self.folder, names, True)
+        generator, discriminator = (self.folder / name for name in NETWORKS)
+        if not self.make_room() or not write_or_report(save_model, self.model.generator, generator):
+            return
+        self.best, self.best_epoch = value, epoch + 1
+        judge = self.model.discriminator
+        if judge is None or not write_or_report(save_model, judge, discriminator):
+            write_or_report(Path.unlink, discriminator, True)  # it is of another epoch than this generator
 
     def on_train_end(self, logs=None):
         if self.best is None:
@@ -251,7 +241,8 @@ def plan_learning_rate(decay, start, epochs, patience=2, **watched):
 class TimeBudget(keras.callbacks.Callback):
     """End training after an epoch when the next one would not end within `max_hours` of wall-clock time.
 
-    Put it after `Resume` in `fit`'s list: the backup then stays, and a later run continues.
+    Put it after `Resume` in `fit`'s list: the backup then stays, and a later run continues. Of several processes that
+    train together, the first one's clock counts.
 
     Args:
         max_hours: hours from the start of `fit`; None for no limit.
@@ -272,7 +263,12 @@ class TimeBudget(keras.callbacks.Callback):
         self.longest = max(self.longest, now - self.epoch_started)
         if self.max_hours is None or epoch + 1 >= self.params["epochs"]:
             return
-        if now - self.started + self.longest > self.max_hours * 3600:
+        over = now - self.started + self.longest > self.max_hours * 3600
+        if find_process()[1] > 1:  # one that went on alone would wait for the others for ever: the first decides
+            from jax.experimental.multihost_utils import broadcast_one_to_all
+
+            over = broadcast_one_to_all(np.float32(over)) > 0
+        if over:
             print(
                 f"Ending after epoch {epoch + 1}: the next would pass max_hours = {self.max_hours}. "
                 "Run again to continue."
@@ -280,7 +276,7 @@ class TimeBudget(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def set_aside(folder, names, say=False):
+def set_aside(folder, names=(*NETWORKS, *HISTORY, "resume.npz")):
     """Keep files of an earlier training under a number (`history.1.csv`), so that new ones can take their names.
 
     The old names stay until new files replace them, so that a reader always finds one.
@@ -288,32 +284,22 @@ def set_aside(folder, names, say=False):
     Args:
         folder: Path.
         names: of the files, those of one training; a file that is not there is no error.
-        say: print what was kept.
     """
-    # The networks and the history of one training get the same number, whichever of them comes first.
-    numbered = re.compile(r"(?:generator_best|discriminator_best|history|training)\.(\d+)\.\w+")
-    numbers = {
-        entry.inode(): int(found[1]) for entry in os.scandir(folder) if (found := numbered.fullmatch(entry.name))
-    }
+
+    def number(path, count):
+        return path.with_suffix(f".{count}{path.suffix}")
+
     old = [folder / name for name in names if (folder / name).is_file()]
-    old = [path for path in old if path.stat().st_ino not in numbers]  # a run that was killed has kept those
-    if not old:
-        return
-    number = max(numbers.values(), default=1)
-    if any(_numbered(folder / name, number).exists() for name in names):
-        number += 1
+    free = next(n for n in itertools.count(1) if not any(number(folder / name, n).exists() for name in names))
     for path in old:
-        try:
-            os.link(path, _numbered(path, number))
-        except OSError:  # a disk without hard links
-            shutil.copy2(path, _numbered(path, number))
-    if say:
-        kept = " and ".join(_numbered(path, number).name for path in old)
-        print(f"The networks of an earlier training stay as {kept}.", flush=True)
-
-
-def _numbered(path, number):
-    return path.with_suffix(f".{number}{path.suffix}")
+        with replacing(number(path, free)) as part:
+            try:
+                os.link(path, part)  # takes no room, and whoever writes `path` puts a new file in its place
+            except OSError:  # a disk without hard links
+                shutil.copy2(path, part)
+    if kept := [number(path, free).name for path in old if path.name in NETWORKS]:
+        with tqdm.external_write_mode():
+            print(f"The networks of an earlier training stay as {' and '.join(kept)}.", flush=True)
 
 
 def write_or_report(write, *args):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ..files import write_atomically
-from .callbacks import SaveBest, check_writable, write_or_report
+from .callbacks import SaveBest, check_writable, set_aside, write_or_report
 
 # What the callbacks count, and which weights SwapEMAWeights left in the model: all that a resumed training needs.
 COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
@@ -26,8 +26,11 @@ class Resume(keras.callbacks.Callback):
     After every epoch all state goes into one file, `resume.npz`, replaced in one piece: the weights of both
     networks, the optimizer's moments and rate, the throttle's counter, dropout's random state, the history and
     what the other callbacks counted. (Stock `BackupAndRestore` writes weights and epoch as two files and forgets
-    callbacks and random state, so a kill between the two writes resumes wrongly.) Before the first epoch it holds only
-    which training this is: what that epoch writes before its backup is then no earlier training's.
+    callbacks and random state, so a kill between the two writes resumes wrongly.)
+
+    What an earlier training left in the folder, its `resume.npz` too, is kept under a number when the first epoch of a
+    new one has ended; to go back to it, take the number out of its files' names. Before that epoch writes anything,
+    `resume.npz` says which training it is: what lies beside it is then never taken for another's.
 
     The file stays when training is complete. Started again with the same `epochs`, a complete training says so and
     nothing is trained; with more epochs, or more patience after an early stop, it goes on.
@@ -62,12 +65,12 @@ class Resume(keras.callbacks.Callback):
             optimizer.build(self.model.trainable_variables)
         self.training = self._describe()
         state = self._load() if self.path.is_file() else None
+        new, folder = state is None, self.path.parent
+        self.before = [lambda: write_or_report(set_aside, folder), lambda: self._write(0, False)] if new else []
+        self.backed_up = not new and state["epoch"] > 0
         for callback in self.callbacks:
-            if hasattr(callback, "keep_earlier"):
-                callback.looked = state is not None  # then what lies here is this training's own
-                callback.keep_earlier()
-        if not self.path.is_file():
-            self._write(0, False)  # says whose the files are that the first epoch writes before its backup
+            if hasattr(callback, "make_room"):
+                callback.make_room = self.make_room
         if state is not None and state["epoch"]:
             self._continue(state)
         elif steps := int(optimizer.iterations):
@@ -88,7 +91,21 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             return  # the last good epoch stays
-        self._write(epoch + 1, bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"])
+        if not self.make_room():
+            return
+        if self._write(epoch + 1, bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]):
+            self.backed_up = True
+        elif not self.backed_up:  # started again, it would replace networks that have trained for longer
+            write_or_report(Path.unlink, self.path, True)
+
+    def make_room(self):
+        """Before a new training's first file: keep those of an earlier one under a number, and note whose come now.
+
+        Returns: whether both succeeded. Until then nothing may be written, and what lies here is the earlier one's.
+        """
+        while self.before and self.before[0]():
+            del self.before[0]
+        return not self.before
 
     def _write(self, epoch, complete):
         """Write the file after so many epochs; after none it holds only which training this is."""
@@ -110,7 +127,7 @@ class Resume(keras.callbacks.Callback):
         )
         buffer = io.BytesIO()
         np.savez(buffer, state=json.dumps(state), **arrays)
-        write_or_report(write_atomically, self.path, buffer.getvalue())
+        return write_or_report(write_atomically, self.path, buffer.getvalue())
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None
@@ -126,11 +143,10 @@ class Resume(keras.callbacks.Callback):
         except Exception as error:  # a damaged file raises whatever its reader stumbles on
             reason = str(error).split("\n")[0][:120]
             raise ValueError(
-                f"{str(self.path)!r} is damaged ({reason}): delete the file to start a new training."
+                f"{str(self.path)!r} is damaged or of an earlier version ({reason}): delete the file to start a new "
+                "training, which keeps the networks."
             ) from error
-        if state["epoch"] == 0:  # nothing was trained yet
-            if difference:
-                write_or_report(Path.unlink, self.path)
+        if state["epoch"] == 0:  # ended before its first backup
             return None if difference else state
         if difference and state["complete"]:
             print(
@@ -158,8 +174,8 @@ class Resume(keras.callbacks.Callback):
 
     def _continue(self, state):
         """Say and settle where the training goes on, and what has changed."""
-        done, planned, epochs = state["epoch"], state.get("epochs", self.params["epochs"]), self.params["epochs"]
-        before, now = state.get("training", {}).get("taken", {}), self.training["taken"]
+        done, planned, epochs = state["epoch"], state["epochs"], self.params["epochs"]
+        before, now = state["training"]["taken"], self.training["taken"]
         changed = [name for name in now if name in before and now[name] != before[name]]
         stopper = next((c for c in self.callbacks if isinstance(c, keras.callbacks.EarlyStopping)), None)
         stopped_early = stopper is not None and done < planned
@@ -215,36 +231,31 @@ class Resume(keras.callbacks.Callback):
 
     def _find_difference(self, state):
         """What makes the state that of another training, and what to do about it, in words; None for the same."""
-        ours = self.training
-        old = "training" not in state  # written by an earlier version: it kept only what its notebook named
-        kept = {"fixed": state["settings"], "hashes": {}, "start": None} if old else state["training"]
-        names = kept["fixed"].keys() & ours["fixed"].keys() if old else kept["fixed"].keys() | ours["fixed"].keys()
-        for name in sorted(names):
-            before, now = kept["fixed"].get(name), ours["fixed"].get(name)
-            if before != now:
-                return f"{name} = {before!r}, but it is now {now!r}", "set it back"
-        for name in kept["hashes"]:
-            if kept["hashes"][name] != ours["hashes"].get(name):
-                return (
-                    (f"other {name}", "go back to them") if "photos" in name else (f"another {name}", "go back to it")
-                )
-        start = kept["start"]
-        if start is not None and not (
-            len(start) == len(ours["start"]) and np.allclose(start, ours["start"], rtol=1e-3, atol=1e-6)
-        ):
-            return "other starting weights", "go back to them"
-        if len(state["callbacks"]) != len(self.callbacks):
-            return (
-                f"{len(state['callbacks'])} callbacks that count, but there are now {len(self.callbacks)}",
-                "pass those",
-            )
+        before, now = (
+            {**kept["hashes"], "starting weights": kept["start"], **kept["fixed"]}
+            for kept in (state["training"], self.training)
+        )
+        for name in sorted(before.keys() | now.keys()):
+            then, here = before.get(name), now.get(name)
+            if then == here or (name == "starting weights" and _are_close(then, here)):
+                continue
+            if name.endswith(("photos", "weights")):
+                return f"other {name}", "go back to them"
+            if name in ("generator", "discriminator"):
+                return f"another {name}", "go back to it"
+            return f"{name} = {then!r}, but it is now {here!r}", "set it back"
         return None
+
+
+def _are_close(weights, others):
+    return len(weights) == len(others) and np.allclose(weights, others, rtol=1e-3, atol=1e-6)
 
 
 def _check_state(state):
     """ValueError for what no `Resume` has written, as far as it is used."""
-    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("epoch", "variables"))
-    whole = whole and type(state.get("epochs", 0)) is int and isinstance(state["complete"], bool)
+    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("epoch", "epochs", "variables"))
+    whole = whole and isinstance(state["complete"], bool) and isinstance(state["training"]["taken"], dict)
+    whole = whole and len(state["callbacks"]) == len(state["training"]["fixed"]["callbacks"])
     if not (whole and all(kept.keys() <= set(COUNTERS) for kept in state["callbacks"])):
         raise ValueError("its numbers are none that a training writes")
 
