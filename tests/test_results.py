@@ -1,5 +1,6 @@
 """Published numbers are those of their run files, and `make figures` makes all of results/ from what is committed."""
 
+import functools
 import json
 import re
 import shutil
@@ -154,6 +155,7 @@ def run_evaluate(tmp_path_factory):
     for path in sample_photos()[::15]:
         shutil.copy(path, photos)
     tool = load_tool("evaluate")
+    tool.load_generator = functools.cache(tool.load_generator)
 
     def run(output, *arguments):
         chosen = ["--image-size", "128", "--difficulties", "easy", "--prepared", photos.parent / "prepared"]
@@ -163,12 +165,18 @@ def run_evaluate(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def two_measured(run_evaluate, tmp_path_factory):
+    """A folder with results of mean colour and of a generator."""
+    run_evaluate(folder := tmp_path_factory.mktemp("runs"), "--methods", "mean", "generator")
+    return folder
+
+
 @pytest.fixture
-def measured(run_evaluate, tmp_path, monkeypatch):
-    """A folder with results of mean colour and of a generator, and from now on nothing may be measured."""
-    run_evaluate(tmp_path, "--methods", "mean", "generator")
+def measured(run_evaluate, two_measured, tmp_path, monkeypatch):
+    """A copy of that folder, and from now on nothing may be measured."""
     monkeypatch.setattr(run_evaluate.tool, "evaluate", lambda *_, **__: pytest.fail("a fill was run"))
-    return tmp_path
+    return shutil.copytree(two_measured, tmp_path, dirs_exist_ok=True)
 
 
 def add_column(path, name):
@@ -215,8 +223,8 @@ def edit(folder, **settings):
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_an_update_of_another_method_keeps_what_modes_there_are(run_evaluate, tmp_path):
-    run_evaluate(tmp_path, "--methods", "generator")
+def test_an_update_of_another_method_keeps_what_modes_there_are(run_evaluate, two_measured, tmp_path):
+    shutil.copytree(two_measured, tmp_path, dirs_exist_ok=True)
     run_evaluate(tmp_path, "--methods", "mean", "--modes", "blind", "--update")
     content = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
     assert content["settings"]["modes"] == ["blind", "guided"]
@@ -260,7 +268,7 @@ def test_photos_saved_again_are_no_test_photos(run_evaluate, tmp_path):
         ([None, "--count", "3000"], "count=3000 photos were asked for and 3 are"),
     ],
 )
-def test_wrong_photos_and_counts_end_in_one_sentence(run_evaluate, tmp_path, capsys, monkeypatch, arguments, sentence):
+def test_wrong_photos_and_counts_end_in_one_sentence(run_evaluate, tmp_path, monkeypatch, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     words = [str(word or run_evaluate.photos) for word in arguments]
     given = [*words, "--methods", "mean", "--image-size", "128", "--prepared", "prepared", "--output", "runs"]
