@@ -417,10 +417,12 @@ def test_the_feature_distance_is_perceptual_distance_s():
 
 def test_the_texture_distance_compares_the_hole_s_box_and_eight_pixels():
     # A 32 × 32 photo, hole rows 12 to 15 and columns 2 to 3: its box with eight pixels around is [4:24, 0:12], and
-    # [2:12, 0:6] in a layer of half the size. One channel: a Gram matrix is the mean square.
-    photo, fill, mask = np.zeros((32, 32, 3), np.float32), np.zeros((32, 32, 3), np.float32), np.ones((32, 32, 1))
+    # [2:12, 0:6] in a layer of half the size. One channel: a Gram matrix is the mean square. The fill differs in one
+    # corner of the box, of 4 out of 240 pixels and 1 out of 60, and everywhere around it, which does not count.
+    photo, fill, mask = np.zeros((32, 32, 3), np.float32), np.ones((32, 32, 3), np.float32), np.ones((32, 32, 1))
     mask[12:16, 2:4] = 0
-    photo[4:24, 0:12], fill[4:24, 0:12] = 0.5, 0.75
+    photo[4:24, 0:12] = fill[4:24, 0:12] = 0.5
+    fill[4:6, 10:12] = 0.75
 
     def features(images):
         return [images[..., :1], images[:, ::2, ::2, :1] ** 2]
@@ -428,7 +430,8 @@ def test_the_texture_distance_compares_the_hole_s_box_and_eight_pixels():
     described = describe(features, [photo, fill], [mask, mask])
     assert [gram.item() for gram in described[0].grams] == [0.5**2, 0.5**4]
     # (0.75² − 0.5²) / 0.5² = 1.25 and (0.75⁴ − 0.5⁴) / 0.5⁴ = 4.0625
-    assert compare(described[1], described[0])["texture_distance"] == pytest.approx((1.25 + 4.0625) / 2, rel=1e-4)
+    expected = (1.25 * 4 / 240 + 4.0625 / 60) / 2
+    assert compare(described[1], described[0])["texture_distance"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_gram_matrix_says_which_channels_go_together_and_not_where():
@@ -618,14 +621,14 @@ def test_photos_saved_again_are_found_in_the_other_set_at_any_size(tmp_path, tra
     for size in (128, 256):
         test = prepare_photos(paths, tmp_path / str(size), size, progress=False)
         for trained in trained_on.values():
-            with pytest.raises(ValueError, match=r"^6 test photos are also training photos, or near") as caught:
+            with pytest.raises(ValueError, match=r"^6 of 6 test photos are also training photos, or near") as caught:
                 check_disjoint(test, trained)
             assert all(f"{path.name} ({path.name})" in str(caught.value) for path in paths[:3])
 
 
 def test_one_file_is_found_in_sets_of_two_sizes_by_its_hash_alone(tmp_path, trained_on):
     test = prepare_photos(sample_photos()[:3], tmp_path, 128, progress=False)
-    with pytest.raises(ValueError, match="^3 test photos"):
+    with pytest.raises(ValueError, match="^3 of 3 test photos"):
         check_disjoint([{**record, "group": ""} for record in test.records], trained_on[256].records)
 
 
@@ -651,13 +654,24 @@ def test_a_size_no_generator_takes_is_told_before_anything_is_measured(side):
 
     generator = models.build_generator(256 if side == 384 else None, 4)
     expected = "256×256" if side == 384 else "a multiple of 128 pixels"
-    with pytest.raises(ValueError, match=f"'wide' cannot fill photos of {side}×{side}, expected {expected}: prepare"):
+    with pytest.raises(ValueError, match=f"'wide' cannot fill photos of {side}×{side}, .* of {expected}: prepare"):
         run({"spy": spy, "wide": generator}, draw_photos(1, side))
     assert calls == []
 
 
+def test_an_exported_generator_of_another_size_is_told_at_once():
+    class Exported:
+        input_shape = (1, 256, 256, 4)
+
+        def predict_on_batch(self, inputs):
+            pytest.fail("it was run")
+
+    with pytest.raises(ValueError, match="'small' cannot fill photos of 48×48, .* photos of 256×256: prepare them"):
+        run({"small": Exported()})
+
+
 def test_a_network_whose_answer_is_no_picture_is_told_at_once():
-    with pytest.raises(ValueError, match="'judge' cannot fill photos of 48×48"):
+    with pytest.raises(ValueError, match="'judge' cannot fill photos of 48×48, expected one of 4 channels to 3"):
         run({"judge": tiny.build_tiny_discriminator()})
     assert len(run({"tiny": tiny.build_tiny_generator()}).table) == 2  # one that takes any size
 

@@ -257,7 +257,7 @@ def test_photos_saved_again_are_no_test_photos(run_evaluate, tmp_path):
         pixels = cv2.imread(str(path))
         cv2.imwrite(str(tmp_path / "photos" / path.name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 80])
     prepare_photos(sorted((tmp_path / "photos").iterdir()), tmp_path / "trained", 256, progress=False)
-    with pytest.raises(ValueError, match="^3 test photos are also training photos"):
+    with pytest.raises(ValueError, match="^3 of 3 test photos are also training photos"):
         run_evaluate(tmp_path, "--methods", "mean", "--trained-on", tmp_path / "trained")
 
 

@@ -78,9 +78,9 @@ def check_disjoint(photos, others):
     if leaks:
         pairs = [f"{file} ({other})" for file, other in leaks.items()]
         raise ValueError(
-            f"{len(leaks)} test photos are also training photos, or near duplicates of them: {', '.join(pairs[:3])}"
-            f"{', …' if len(pairs) > 3 else ''}; take them out of one of the two, or the result will look better than "
-            "it is."
+            f"{len(leaks)} of {len(tests)} test photos are also training photos, or near duplicates of them: "
+            f"{', '.join(pairs[:3])}{', …' if len(pairs) > 3 else ''}; take them out of one of the two, or the result "
+            "will look better than it is."
         )
 
 
@@ -345,8 +345,8 @@ def _check_generator(name, generator, shape):
     if not fits:
         sizes = "a multiple of 128 pixels" if None in fixed else "×".join(map(str, fixed))
         raise ValueError(
-            f"The generator {name!r} cannot fill photos of {shape[0]}×{shape[1]}, expected {sizes}: prepare the photos "
-            "in that size (image_size), or measure it through inpaint, which takes any."
+            f"The generator {name!r} cannot fill photos of {shape[0]}×{shape[1]}, expected one of 4 channels to 3 and "
+            f"photos of {sizes}: prepare them so (image_size), or measure it through inpaint, which takes any."
         )
 
 
