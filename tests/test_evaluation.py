@@ -1,5 +1,6 @@
 """Evaluation: known answers get known numbers, no hidden pixel is shown, and the same call writes the same bytes."""
 
+import hashlib
 import json
 
 import cv2
@@ -10,6 +11,7 @@ import scipy.stats
 import tiny
 
 from inpaint_utils.data.masks import DIFFICULTIES, create_mask
+from inpaint_utils.data.photos import PhotoSet, prepare_photos, sample_photos
 from inpaint_utils.evaluation import evaluate as evaluation
 from inpaint_utils.evaluation.evaluate import check_disjoint, draw_mask, evaluate, generator_fill
 from inpaint_utils.evaluation.feature_measures import (
@@ -415,10 +417,12 @@ def test_the_feature_distance_is_perceptual_distance_s():
 
 def test_the_texture_distance_compares_the_hole_s_box_and_eight_pixels():
     # A 32 × 32 photo, hole rows 12 to 15 and columns 2 to 3: its box with eight pixels around is [4:24, 0:12], and
-    # [2:12, 0:6] in a layer of half the size. One channel: a Gram matrix is the mean square.
-    photo, fill, mask = np.zeros((32, 32, 3), np.float32), np.zeros((32, 32, 3), np.float32), np.ones((32, 32, 1))
+    # [2:12, 0:6] in a layer of half the size. One channel: a Gram matrix is the mean square. The fill differs in one
+    # corner of the box, of 4 out of 240 pixels and 1 out of 60, and everywhere around it, which does not count.
+    photo, fill, mask = np.zeros((32, 32, 3), np.float32), np.ones((32, 32, 3), np.float32), np.ones((32, 32, 1))
     mask[12:16, 2:4] = 0
-    photo[4:24, 0:12], fill[4:24, 0:12] = 0.5, 0.75
+    photo[4:24, 0:12] = fill[4:24, 0:12] = 0.5
+    fill[4:6, 10:12] = 0.75
 
     def features(images):
         return [images[..., :1], images[:, ::2, ::2, :1] ** 2]
@@ -426,7 +430,8 @@ def test_the_texture_distance_compares_the_hole_s_box_and_eight_pixels():
     described = describe(features, [photo, fill], [mask, mask])
     assert [gram.item() for gram in described[0].grams] == [0.5**2, 0.5**4]
     # (0.75² − 0.5²) / 0.5² = 1.25 and (0.75⁴ − 0.5⁴) / 0.5⁴ = 4.0625
-    assert compare(described[1], described[0])["texture_distance"] == pytest.approx((1.25 + 4.0625) / 2, rel=1e-4)
+    expected = (1.25 * 4 / 240 + 4.0625 / 60) / 2
+    assert compare(described[1], described[0])["texture_distance"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_gram_matrix_says_which_channels_go_together_and_not_where():
@@ -556,7 +561,7 @@ class Photos:
 
     images = PHOTOS
     records = [
-        {"file": f"{i}.jpg", "sha256": str(i), "group": str(i), "split": split}
+        {"file": f"{i}.jpg", "sha256": str(i), "file_sha256": str(i), "group": str(i), "split": split}
         for i, split in enumerate(["train", "test", "validation", "test", "train"])
     ]
 
@@ -572,7 +577,14 @@ def test_only_the_split_asked_for_is_used():
     assert len(run({"mean fill": mean_fill}, Photos(), count=1).rows) == 1
 
 
-@pytest.mark.parametrize("key", ["sha256", "group"])
+def test_a_split_without_photos_is_named():
+    photos = Photos()
+    photos.records = [{**record, "split": "train"} for record in Photos.records]
+    with pytest.raises(ValueError, match="no photos in the split 'test' of the photo set, expected at least one"):
+        run({"mean fill": mean_fill}, photos)
+
+
+@pytest.mark.parametrize("key", ["sha256", "file_sha256", "group"])
 def test_a_test_photo_that_was_trained_on_is_found(key):
     check_disjoint(Photos.records[:2], Photos.records[2:])
     copied = [*Photos.records[2:], {**Photos.records[4], "file": "copy.jpg", key: "1"}]
@@ -582,6 +594,97 @@ def test_a_test_photo_that_was_trained_on_is_found(key):
     photos.records = [*Photos.records[:4], {**Photos.records[4], key: "1"}]
     with pytest.raises(ValueError, match=r"1\.jpg.*4\.jpg"):
         run({"mean fill": mean_fill}, photos)
+
+
+@pytest.fixture(scope="module")
+def trained_on(tmp_path_factory):
+    """Every sample photo, prepared as a training's at 128 and at 256 pixels."""
+    folder = tmp_path_factory.mktemp("trained")
+    return {size: prepare_photos(sample_photos(), folder / str(size), size, progress=False) for size in (128, 256)}
+
+
+def resave(folder, change=lambda pixels: pixels):
+    """Six of the sample photos, of which no two show one scene, as JPEG files of quality 80."""
+    folder.mkdir()
+    for path in sample_photos()[::7]:
+        cv2.imwrite(str(folder / path.name), change(cv2.imread(str(path))), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda pixels: pixels, lambda pixels: pixels[:, ::-1], lambda pixels: cv2.resize(pixels, None, fx=0.5, fy=0.5)],
+    ids=["saved again", "mirrored", "smaller"],
+)
+def test_photos_saved_again_are_found_in_the_other_set_at_any_size(tmp_path, trained_on, change):
+    paths = resave(tmp_path / "photos", change)
+    for size in (128, 256):
+        test = prepare_photos(paths, tmp_path / str(size), size, progress=False)
+        for trained in trained_on.values():
+            with pytest.raises(ValueError, match=r"^6 of 6 test photos are also training photos, or near") as caught:
+                check_disjoint(test, trained)
+            assert all(f"{path.name} ({path.name})" in str(caught.value) for path in paths[:3])
+
+
+def test_one_file_is_found_in_sets_of_two_sizes_by_its_hash_alone(tmp_path, trained_on):
+    test = prepare_photos(sample_photos()[:3], tmp_path, 128, progress=False)
+    with pytest.raises(ValueError, match="^3 of 3 test photos"):
+        check_disjoint([{**record, "group": ""} for record in test.records], trained_on[256].records)
+
+
+@pytest.mark.parametrize("sizes", [(128, 256), (256, 128), (128, 128)])
+def test_sample_photos_of_other_groups_are_no_leak(trained_on, sizes):
+    parts = []
+    for size, is_test in zip(sizes, (True, False), strict=True):
+        photos = trained_on[size]
+        chosen = [i for i, record in enumerate(photos.records) if (record["split"] == "test") == is_test]
+        parts.append(PhotoSet(photos.images[chosen], [photos.records[i] for i in chosen], []))
+    assert min(len(part.records) for part in parts) >= 3
+    check_disjoint(*parts)
+
+
+@pytest.mark.parametrize("side", [100, 192, 384])
+def test_a_size_no_generator_takes_is_told_before_anything_is_measured(side):
+    models = pytest.importorskip("inpaint_utils.networks.models")
+    calls = []
+
+    def spy(image, mask):
+        calls.append(mask)
+        return mean_fill(image, mask)
+
+    generator = models.build_generator(256 if side == 384 else None, 4)
+    expected = "256×256" if side == 384 else "a multiple of 128 pixels"
+    with pytest.raises(ValueError, match=f"'wide' cannot fill photos of {side}×{side}, .* of {expected}: prepare"):
+        run({"spy": spy, "wide": generator}, draw_photos(1, side))
+    assert calls == []
+
+
+def test_an_exported_generator_of_another_size_is_told_at_once():
+    class Exported:
+        input_shape = (1, 256, 256, 4)
+
+        def predict_on_batch(self, inputs):
+            pytest.fail("it was run")
+
+    with pytest.raises(ValueError, match="'small' cannot fill photos of 48×48, .* photos of 256×256: prepare them"):
+        run({"small": Exported()})
+
+
+def test_a_network_whose_answer_is_no_picture_is_told_at_once():
+    with pytest.raises(ValueError, match="'judge' cannot fill photos of 48×48, expected one of 4 channels to 3"):
+        run({"judge": tiny.build_tiny_discriminator()})
+    assert len(run({"tiny": tiny.build_tiny_generator()}).table) == 2  # one that takes any size
+
+
+def test_a_plan_knows_all_settings_before_anything_is_measured():
+    chosen = dict(count=3, kinds=("brush", "box"), difficulties=("easy", "hard"), modes=("blind",), seed=3)
+    planned = evaluation.plan({"mean fill": mean_fill}, PHOTOS, **chosen)
+    result = evaluate({"mean fill": mean_fill}, PHOTOS, **chosen, progress=False)
+    assert planned.settings == result.settings
+    masks = [draw_mask(PHOTOS[0].shape, *cell, 3, i) == 1 for cell in planned.cells for i in range(3)]
+    expected = hashlib.sha256(b"".join(np.packbits(mask).tobytes() for mask in masks)).hexdigest()
+    assert result.settings["masks_sha256"] == expected
+    assert result.settings["photos_sha256"] == hashlib.sha256(4 * PHOTOS[:3].tobytes()).hexdigest()
 
 
 def given_masks(value=None, shape=(48, 48)):
@@ -610,7 +713,7 @@ def test_given_masks_are_used():
         ({"count": 6}, "count=6.*5 are there"),
         ({"count": 0}, "count=0"),
         ({"deep_features": lambda images: [images]}, "5 photos are too few: use at least 50"),
-        ({"photos": PHOTOS[:0]}, "0 are there"),
+        ({"photos": PHOTOS[:0]}, r"no photos in an array of \(0, 48, 48, 3\)"),
         ({"photos": PHOTOS / 255}, "float64"),
         ({"fills": {}}, "at least one fill"),
         ({"modes": ("guided",)}, "parameter named edges"),

@@ -1,9 +1,12 @@
 """Judging by eye: sides and order from a seed, hidden repeats, Wilson's interval, and a CSV file of the answers."""
 
 import csv
+import errno
+import os
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from inpaint_utils.evaluation.judging import Judging
@@ -116,3 +119,51 @@ def test_buttons_lead_through_all_pairs_to_the_result(tmp_path, monkeypatch):
     while (pair := judging.pictures()) is not None:
         buttons[0 if pair[0].mean() >= 0.5 else 1].click()
     assert text.value == judging.describe() and pairs.layout.display == "none"
+
+
+def test_an_answer_that_cannot_be_written_is_not_noted_and_given_again(tmp_path):
+    folder = tmp_path / "results"
+    judging = Judging(make_fills(1), folder / "judged.csv")
+    before = judging.pictures()
+    with pytest.raises(OSError, match=r"judged\.csv cannot be written .*the answer is not noted: .*choose again\.$"):
+        judging.choose("left")
+    assert judging.answers == [] and judging.pictures()[0] is before[0]
+    folder.mkdir()
+    judge_all(judging)
+    assert len(pd.read_csv(folder / "judged.csv")) == len(judging.trials)
+
+
+def test_half_a_line_that_a_full_disk_left_is_taken_back(tmp_path, monkeypatch):
+    path = tmp_path / "judged.csv"
+    judging, write = Judging(make_fills(1), path), pd.DataFrame.to_csv
+
+    def fill_the_disk(table, file, **options):
+        write(table, file, **options)
+        os.truncate(file, file.stat().st_size - 5)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for _ in judging.trials:  # the header and then a line are cut off
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(pd.DataFrame, "to_csv", fill_the_disk)
+            judging.choose("left")
+        judging.choose("left")
+    assert pd.read_csv(path)["repeat"].to_list() == [0, 1]
+
+
+def test_a_click_that_failed_says_so_and_the_next_one_is_for_that_pair(tmp_path, monkeypatch):
+    pytest.importorskip("ipywidgets")
+    shown = []
+    monkeypatch.delenv("INPAINT_HEADLESS")
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    judging = Judging(make_fills(), tmp_path / "results" / "judged.csv")
+    judging.show()
+    text, pairs = shown[0].children
+    images, buttons = zip(*(pair.children for pair in pairs.children), strict=True)
+    pixels = images[0].value
+    buttons[0].click()
+    assert "cannot be written" in text.value and images[0].value == pixels
+    judging.path.parent.mkdir()
+    buttons[1].click()
+    assert text.value == "2 of 10. Which looks real?" and images[0].value != pixels
+    place, _, right, _ = judging.trials[0]
+    assert [(row["picture"], row["real"]) for row in judging.answers] == [(place, right)]

@@ -1,6 +1,7 @@
 """Photos: what is read, refused, skipped and saved, and which photo lands in which split."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -436,6 +437,34 @@ def test_crops_that_photos_csv_traces_to_one_original_stay_together(tmp_path):
     for i in range(5):
         assert len({in_split(photo_set)[path.name] for path in paths[i::5]}) == 1
     assert [len(photo_set.split(name)) for name in ("train", "validation", "test")] == [21, 7, 7]
+
+
+def test_blank_originals_in_photos_csv_say_nothing(tmp_path):
+    paths = write_photos(tmp_path, 10)
+    rows = ["file,original", *(f"{path.name}, " for path in paths[:8]), "008.png,a", "009.png,a"]
+    (tmp_path / "photos.csv").write_text("\n".join(rows))
+    photo_set = prepare_photos(paths, tmp_path / "out", image_size=16, progress=False)
+    groups = [record["group"] for record in photo_set.records]
+    assert len(set(groups)) == 9 and groups[8] == groups[9]
+    assert all(len(photo_set.split(name)) for name in ("train", "validation", "test"))
+
+
+def test_a_photos_csv_that_cannot_be_read_is_named_before_any_photo_is(tmp_path, monkeypatch):
+    paths, table, open_path = write_photos(tmp_path, 3), tmp_path / "photos.csv", Path.open
+    monkeypatch.setattr(photos_module, "read_pixels", lambda path: pytest.fail("a photo was read"))
+    table.write_text("file,original\n000.png," + 131_073 * "a")
+    with pytest.raises(ValueError, match=r"photos\.csv cannot be read \(field larger than .*: mend it, or") as caught:
+        prepare_photos(paths, tmp_path / "out", image_size=16, progress=False)
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+    def refuse(path, *arguments, **options):
+        if path == table:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_path(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ValueError, match=r"photos\.csv cannot be read \(Permission denied\)"):
+        prepare_photos(paths, tmp_path / "out", image_size=16, progress=False)
 
 
 def test_shares_are_met_and_every_photo_is_in_one_split(tmp_path):

@@ -1,17 +1,20 @@
 """Published numbers are those of their run files, and `make figures` makes all of results/ from what is committed."""
 
+import functools
 import json
 import re
 import shutil
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
 from conftest import load_tool
-from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator, sample_photos
+from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator, prepare_photos, sample_photos
+from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +145,137 @@ def test_rows_added_one_by_one_stay_and_the_minutes_say_whose_they_are(tmp_path)
         load_tool("evaluate").main([str(one) for one in given])
     run, machine = (json.loads((tmp_path / "runs" / f"evaluation{end}.json").read_text()) for end in ("", "_machine"))
     assert run["settings"]["fills"] == ["mean colour", "Telea"] and machine["measured"] == ["Telea"]
+
+
+@pytest.fixture(scope="module")
+def run_evaluate(tmp_path_factory):
+    """A function that runs tools/evaluate.py on three photos under easy holes; without VGG19's real weights."""
+    photos = tmp_path_factory.mktemp("evaluate") / "photos"
+    photos.mkdir()
+    for path in sample_photos()[::15]:
+        shutil.copy(path, photos)
+    tool = load_tool("evaluate")
+    tool.load_generator = functools.cache(tool.load_generator)
+
+    def run(output, *arguments):
+        chosen = ["--image-size", "128", "--difficulties", "easy", "--prepared", photos.parent / "prepared"]
+        tool.main([str(one) for one in (photos, "--output", output, *chosen, *arguments)])
+
+    run.tool, run.photos = tool, photos
+    return run
+
+
+@pytest.fixture(scope="module")
+def two_measured(run_evaluate, tmp_path_factory):
+    """A folder with results of mean colour and of a generator."""
+    run_evaluate(folder := tmp_path_factory.mktemp("runs"), "--methods", "mean", "generator")
+    return folder
+
+
+@pytest.fixture
+def measured(run_evaluate, two_measured, tmp_path, monkeypatch):
+    """A copy of that folder, and from now on nothing may be measured."""
+    monkeypatch.setattr(run_evaluate.tool, "evaluate", lambda *_, **__: pytest.fail("a fill was run"))
+    return shutil.copytree(two_measured, tmp_path, dirs_exist_ok=True)
+
+
+def add_column(path, name):
+    table = pd.read_csv(path)
+    table.assign(**{name: 0.5}).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "named"),
+    [
+        (lambda f: (f / "evaluation.json").unlink(), [], r"no .*evaluation\.json to add rows to: check --output"),
+        (lambda f: (f / "evaluation.csv").unlink(), [], r"no .*evaluation\.csv to add rows to: check --output"),
+        (lambda f: (f / "evaluation.json").write_text("{"), [], r"evaluation\.json is no file that evaluate wrote"),
+        (lambda f: (f / "evaluation_pictures.csv").write_text("a\n1\n"), [], r"pictures\.csv is no file that evaluate"),
+        (lambda f: None, ["--count", "2"], r"evaluation\.json has photos 3, this run 2: give the options"),
+        (lambda f: None, ["--image-size", "256"], r"has image_shape \[128, 128, 3\], this run \[256, 256, 3\]"),
+        (lambda f: None, ["--difficulties", "hard"], "has difficulties .*easy.*, this run .*hard"),
+        (lambda f: edit(f, seed=1), [], "has seed 1, this run 0"),
+        (lambda f: edit(f, photos_sha256="a"), [], "has photos_sha256 a, this run [0-9a-f]{64}"),
+        (lambda f: edit(f, masks_sha256="a"), [], "has masks_sha256 a, this run [0-9a-f]{64}"),
+        (
+            lambda f: add_column(f / "evaluation.csv", "texture_distance"),
+            [],
+            "column texture_distance, which would be lost for all methods: give --vgg19",
+        ),
+        (lambda f: add_column(f / "evaluation.csv", "kid"), [], "column kid, which would .* all methods: give --kid"),
+        (lambda f: None, ["--kid", "weights.h5"], "no column kid, which would be lost for this run: leave out --kid"),
+        (lambda f: None, ["--modes", "blind"], "guided rows of generator, which would be lost: add guided to --modes"),
+    ],
+)
+def test_an_update_that_cannot_fit_is_refused_before_measuring(run_evaluate, measured, change, arguments, named):
+    change(measured)
+    before = {path.name: path.read_bytes() for path in measured.iterdir()}
+    with pytest.raises(ValueError, match=named) as caught:
+        run_evaluate(measured, "--methods", "generator", "--update", *arguments)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in measured.iterdir()} == before
+
+
+def edit(folder, **settings):
+    path = folder / "evaluation.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["settings"] |= settings
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_an_update_of_another_method_keeps_what_modes_there_are(run_evaluate, two_measured, tmp_path):
+    shutil.copytree(two_measured, tmp_path, dirs_exist_ok=True)
+    run_evaluate(tmp_path, "--methods", "mean", "--modes", "blind", "--update")
+    content = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["settings"]["modes"] == ["blind", "guided"]
+    assert {(row["fill"], row["mode"]) for row in content["table"]} == {
+        ("mean colour", "blind"),
+        ("generator", "blind"),
+        ("generator", "guided"),
+    }
+
+
+def test_what_was_measured_is_kept_where_the_files_changed_meanwhile(run_evaluate, tmp_path, monkeypatch):
+    run_evaluate(tmp_path, "--methods", "mean")
+
+    def evaluate_slowly(*arguments, **options):
+        edit(tmp_path, masks_sha256="a")
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(run_evaluate.tool, "evaluate", evaluate_slowly)
+    with pytest.raises(ValueError, match=r"has masks_sha256 a.*the methods measured now .*evaluation_new\.csv\.$"):
+        run_evaluate(tmp_path, "--methods", "Telea", "--update")
+    assert pd.read_csv(tmp_path / "evaluation_new.csv")["fill"].unique().tolist() == ["Telea"]
+    assert pd.read_csv(tmp_path / "evaluation.csv")["fill"].unique().tolist() == ["mean colour"]
+    machines = [json.loads((tmp_path / f"evaluation{end}_machine.json").read_text()) for end in ("", "_new")]
+    assert [machine["measured"] for machine in machines] == [["mean colour"], ["Telea"]]
+
+
+def test_photos_saved_again_are_no_test_photos(run_evaluate, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for path in run_evaluate.photos.iterdir():
+        pixels = cv2.imread(str(path))
+        cv2.imwrite(str(tmp_path / "photos" / path.name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    prepare_photos(sorted((tmp_path / "photos").iterdir()), tmp_path / "trained", 256, progress=False)
+    with pytest.raises(ValueError, match="^3 of 3 test photos are also training photos"):
+        run_evaluate(tmp_path, "--methods", "mean", "--trained-on", tmp_path / "trained")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        ([None, "--count", "3000"], "count=3000 photos were asked for and 3 are"),
+    ],
+)
+def test_wrong_photos_and_counts_end_in_one_sentence(run_evaluate, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    words = [str(word or run_evaluate.photos) for word in arguments]
+    given = [*words, "--methods", "mean", "--image-size", "128", "--prepared", "prepared", "--output", "runs"]
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(lambda: run_evaluate.tool.main(given))
+    assert sentence in stopped.value.code and "\n" not in stopped.value.code
+    assert not any(tmp_path.glob("runs/*"))
 
 
 def train_by_stages(folder):

@@ -21,7 +21,7 @@ import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up m
 from inpaint_utils import DIFFICULTIES, build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
 from inpaint_utils.app.command import run_tool
-from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint
+from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint, plan
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
@@ -41,6 +41,7 @@ METHODS = {
 }
 OWN = ("generator", "generator + detail")  # made from the generator
 SLOW = ("biharmonic", "PatchMatch")
+ADDED_BY = {"feature_distance": "vgg19", "texture_distance": "vgg19", "kid": "kid"}  # a measure -> the option for it
 
 
 def main(arguments=None):
@@ -97,6 +98,8 @@ def main(arguments=None):
     parser.add_argument("--trained-on", type=Path, help="notebook 1's output folder: refuse photos that are in it")
     options = parser.parse_args(arguments)
     names = choose_methods(options.methods, options.slow, parser.error)
+    options.output.mkdir(parents=True, exist_ok=True)
+    earlier = read_earlier(options.output, options.name) if options.update else None
     generator = load_generator(options.generator) if set(names) & set(OWN) else None
     fills = {name: METHODS[name](generator) if name in OWN else METHODS[name] for name in names}
     fills |= {name: load_generator(path) for name, path in options.beside}
@@ -110,15 +113,23 @@ def main(arguments=None):
     )
     if options.trained_on:
         check_disjoint(photos, open_photos(options.trained_on))
+    chosen = dict(count=options.count, modes=options.modes, difficulties=options.difficulties)
+    if options.update:
+        settings = plan(fills, photos.images, **chosen).settings
+        check_settings(earlier, settings, options.name)
+        check_columns(earlier, settings, options)
     perceptual, deep_features = build_perceptual(options.vgg19), build_perceptual(options.kid, DEEP_LAYERS)
     started = time.perf_counter()
-    chosen = dict(count=options.count, modes=options.modes, difficulties=options.difficulties)
     measures = dict(perceptual=perceptual, deep_features=deep_features)
     batch_size = max(1, 8 * 256**2 // options.image_size**2)  # VGG19's maps of large pictures fill the memory
     result = evaluate(fills, photos.images, **chosen, **measures, batch_size=batch_size)
+    name, problem = options.name, None
     if options.update:
-        result = add_rows(result, options.output, options.name)
-    result.write(options.output, options.name)
+        try:
+            result = add_rows(result, options.output, options.name)
+        except Exception as error:  # whatever has happened to the files meanwhile, what was measured is kept
+            name, problem = f"{options.name}_new", error
+    result.write(options.output, name)
     minutes = round((time.perf_counter() - started) / 60, 1)
     machine = {
         "minutes": minutes,
@@ -129,8 +140,11 @@ def main(arguments=None):
     }
     if clocks:
         machine["seconds_a_photo"] = {name: round(float(np.median(times)), 2) for name, times in clocks.items()}
-    write_atomically(options.output / f"{options.name}_machine.json", json.dumps(machine, indent=1) + "\n")
+    write_atomically(options.output / f"{name}_machine.json", json.dumps(machine, indent=1) + "\n")
     print(result.to_markdown())
+    if problem is not None:
+        reason = str(problem).split("\n")[0].rstrip(".")
+        raise ValueError(f"{reason}; the methods measured now stand in {options.output / name}.csv.") from problem
 
 
 def see_sides(fills, sides):
@@ -158,30 +172,77 @@ def see_sides(fills, sides):
     return seen, clocks
 
 
+def read_earlier(folder, name):
+    """What files written earlier hold, as an Evaluation. Raises ValueError if one is missing or damaged."""
+    texts = ("fill", "photo", "best", "worst", "flags")
+    told = dict(dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])  # one flag is "nan"
+    try:
+        path = folder / f"{name}.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        tables = []
+        for path, columns in ((folder / f"{name}_pictures.csv", ["photo"]), (folder / f"{name}.csv", ["best"])):
+            tables.append(pd.read_csv(path, **told).fillna(dict.fromkeys(texts, "")))
+            tables[-1][["fill", "mode", *columns]]  # what is no table of ours lacks them
+    except FileNotFoundError:
+        raise ValueError(
+            f"There is no {path} to add rows to: check --output and --name, or leave --update out."
+        ) from None
+    except Exception as error:  # a damaged file raises whatever its reader stumbles on
+        raise ValueError(
+            f"{path} is no file that evaluate wrote: leave --update out, to measure all methods again."
+        ) from error
+    return Evaluation(*tables, settings)
+
+
+def check_settings(earlier, settings, name):
+    """Raise ValueError if an Evaluation is of other photos or masks than these settings."""
+    numbers = ("photos", "image_shape", "kinds", "difficulties", "seed", "bootstrap_resamples")
+    for key in (*numbers, "photos_sha256", "masks_sha256"):
+        before, now = earlier.settings.get(key), json.loads(json.dumps(settings[key]))
+        if before != now:
+            raise ValueError(
+                f"{name}.json has {key} {before}, this run {now}: give the options that it was made with, or "
+                "measure all methods again, without --update."
+            )
+
+
+def check_columns(earlier, settings, options):
+    """Raise ValueError if measures, or modes of a method, would be lost by adding the rows of this run."""
+    for measure, option in ADDED_BY.items():
+        is_there, will_be = measure in earlier.table, getattr(options, option) is not None
+        if is_there != will_be:
+            raise ValueError(
+                f"{options.name}.csv has {'a' if is_there else 'no'} column {measure}, which would be lost for "
+                f"{'all methods: give' if is_there else 'this run: leave out'} --{option}, or measure all methods "
+                "again, without --update."
+            )
+    of_these = earlier.table[earlier.table["fill"].isin(settings["fills"])]
+    lost = [mode for mode in MODES if mode in set(of_these["mode"]) - set(settings["modes"])]
+    if lost:
+        raise ValueError(
+            f"{options.name}.csv has {lost[0]} rows of {', '.join(of_these['fill'].unique())}, which would be lost: "
+            f"add {lost[0]} to --modes, or measure all methods again, without --update."
+        )
+
+
 def add_rows(result, folder, name):
     """The result, and with its rows those that files written earlier have of other methods, in the order of METHODS.
 
     Only measures stay that both have. Raises ValueError if the files are of other photos or masks.
     """
-    earlier = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    for key in ("photos_sha256", "masks_sha256", "seed", "bootstrap_resamples"):
-        if earlier["settings"][key] != result.settings[key]:
-            raise ValueError(
-                f"{name}.json has {key} {earlier['settings'][key]}, this run {result.settings[key]}: "
-                "measure all methods again, without --update."
-            )
+    earlier = read_earlier(folder, name)
+    check_settings(earlier, result.settings, name)
     measured, joined = result.settings["fills"], []
-    others = [fill for fill in earlier["settings"]["fills"] if fill not in measured]
+    others = [fill for fill in earlier.settings["fills"] if fill not in measured]
     known = [fill for fill in METHODS if fill in (*others, *measured)]
     fills = [*known, *(fill for fill in (*others, *measured) if fill not in METHODS)]
-    texts = ("fill", "photo", "best", "worst", "flags")
-    told = dict(dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])  # one flag is "nan"
-    for new, file in ((result.rows, f"{name}_pictures.csv"), (result.table, f"{name}.csv")):
-        old = pd.read_csv(folder / file, **told).fillna(dict.fromkeys(texts, "")).query("fill not in @measured")
+    for new, old in ((result.rows, earlier.rows), (result.table, earlier.table)):
+        old = old[~old["fill"].isin(measured)]
         rows = new if old.empty else pd.concat([old, new], join="inner", ignore_index=True)
         order = rows["fill"].map(fills.index)
         joined.append(rows.iloc[order.argsort(kind="stable")].reset_index(drop=True))
-    return Evaluation(*joined, {**result.settings, "fills": fills})
+    modes = [mode for mode in MODES if mode in (*earlier.settings["modes"], *result.settings["modes"])]
+    return Evaluation(*joined, {**result.settings, "modes": modes, "fills": fills})
 
 
 def choose_methods(words, slow, fail):

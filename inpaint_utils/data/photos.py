@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..files import name_part, write_atomically
 from .images import check_size, crop_and_resize, read_pixels
 from .pictures import NO_HEIC, PHOTO_EXTENSIONS
-from .splits import SPLIT_SEED, deal_groups, group_photos
+from .splits import SPLIT_SEED, deal_groups, group_photos, read_originals
 
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 64  # pixels; a smaller picture holds no landscape worth learning from
@@ -142,7 +142,8 @@ def prepare_photos(
     the order of `paths` or threads. Leave `seed` as it is, also where a training has another one: otherwise
     photos that one notebook tests with may be photos that another one trained on.
 
-    Raises ValueError for fewer than 3 usable photos and OSError where it cannot write.
+    Raises ValueError for fewer than 3 usable photos or a photos.csv that cannot be read, and OSError where it cannot
+    write.
     """
     check_size(image_size)
     if isinstance(paths, (str, Path)):
@@ -157,6 +158,7 @@ def prepare_photos(
     if limit is not None and limit < len(paths):
         drawn = np.random.default_rng(seed).permutation(len(paths))[:limit]
         paths = [paths[i] for i in sorted(drawn)]
+    read_originals(paths)  # one that cannot be read is told now, and not after all photos are decoded
     folder, skipped = Path(output_folder), list(skipped)
     part = None
     try:
@@ -210,6 +212,15 @@ def open_photos(folder):
     return PhotoSet(images, records, skipped)
 
 
+def make_thumbnail(pixels):
+    """What near duplicates are found by: uint8 or uint16 (H, W, 3) to uint8 (8, 8, 3).
+
+    It goes over one fixed size, so it is nearly the same for a photo and for what is stored of it at any size.
+    """
+    small = np.rint(crop_and_resize(pixels, MIN_SIDE) * 255).astype(np.uint8)
+    return cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)
+
+
 def _folders_to_skip(names):
     """Which of the folders that lie side by side are left out, and why."""
     lower = {name.lower() for name in names}
@@ -248,10 +259,9 @@ def _decode_photos(paths, names, file, size, skipped, progress):
             content = path.read_bytes()
         except (FileNotFoundError, ValueError) as error:
             return str(error).rstrip("."), None
-        photo, small = (np.rint(crop_and_resize(pixels, side) * 255).astype(np.uint8) for side in (size, MIN_SIDE))
-        thumbnail = cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)
+        photo = np.rint(crop_and_resize(pixels, size) * 255).astype(np.uint8)
         same = str(pixels.shape), hashlib.blake2b(np.ascontiguousarray(pixels)).digest()
-        return None, (photo, _hash_pixels(photo), hashlib.sha256(content).hexdigest(), thumbnail, same)
+        return None, (photo, _hash_pixels(photo), hashlib.sha256(content).hexdigest(), make_thumbnail(pixels), same)
 
     def write_header(count):  # numpy leaves room in it for a count that grows
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}

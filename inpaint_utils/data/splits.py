@@ -25,24 +25,11 @@ def group_photos(paths, hashes, thumbnails):
 
     Returns: list of str, a group's name for each photo.
     """
-    first, second = [], []  # pairs of photos that belong together
-    originals, seen = _read_originals(paths), {}
+    originals, seen, same = read_originals(paths), {}, []  # pairs of photos that belong together
     for i, path in enumerate(paths):
         if path in originals:
-            first.append(np.array([seen.setdefault(originals[path], i)]))
-            second.append(np.array([i]))
-    small = thumbnails.astype(np.float32) - 128
-    mirrored = small[:, :, ::-1].reshape(len(paths), -1)
-    small = small.reshape(len(paths), -1)
-    square = (small**2).sum(axis=1)
-    for start in range(0, len(paths), 1024):
-        rows = slice(start, start + 1024)
-        for other in (small, mirrored):
-            distance = square[rows, None] + square - 2 * small[rows] @ other.T
-            near, far = np.nonzero(distance <= NEAR_DUPLICATE**2 * small.shape[1])
-            first.append(near + start)
-            second.append(far)
-    first, second = np.concatenate(first), np.concatenate(second)
+            same.append((seen.setdefault(originals[path], i), i))
+    first, second = np.concatenate([find_near_duplicates(thumbnails, thumbnails), np.array(same, int).reshape(-1, 2)]).T
     label = np.arange(len(paths))
     while True:  # every photo takes the smallest number it can reach
         before = label.copy()
@@ -55,6 +42,25 @@ def group_photos(paths, hashes, thumbnails):
     for i, sha256 in zip(label, hashes, strict=True):
         smallest[i] = min(sha256, smallest.get(i, sha256))
     return [smallest[i][:16] for i in label]
+
+
+def find_near_duplicates(thumbnails, others):
+    """Pairs of near duplicates, mirrored ones too: int (P, 2), a row of `thumbnails` and one of `others` each.
+
+    Args:
+        thumbnails, others: uint8 (N, 8, 8, 3) and (M, 8, 8, 3), from one fixed size.
+    """
+    small, large = (pixels.astype(np.float32) - 128 for pixels in (thumbnails, others))
+    small, size = small.reshape(len(small), -1), small[0].size
+    pairs = [np.zeros((0, 2), int)]
+    for other in (large, large[:, :, ::-1]):
+        other = other.reshape(len(other), -1)
+        square = (other**2).sum(axis=1)
+        for start in range(0, len(small), 1024):
+            rows = small[start : start + 1024]
+            distance = (rows**2).sum(axis=1)[:, None] + square - 2 * rows @ other.T
+            pairs.append(np.argwhere(distance <= NEAR_DUPLICATE**2 * size) + (start, 0))
+    return np.concatenate(pairs)
 
 
 def deal_groups(groups, validation_share, test_share, seed):
@@ -88,13 +94,24 @@ def deal_groups(groups, validation_share, test_share, seed):
     return {group: splits.get(group, "train") for group in sizes}
 
 
-def _read_originals(paths):
-    """Map each path that a photos.csv beside it names to (folder, original)."""
+def read_originals(paths):
+    """Map each path that a photos.csv beside it names to (folder, original); a blank original says nothing.
+
+    Raises: ValueError if a photos.csv cannot be read.
+    """
     originals = {}
     for folder in {path.parent for path in paths}:
-        if (folder / "photos.csv").is_file():
-            with (folder / "photos.csv").open(encoding="utf-8", errors="replace", newline="") as file:
-                rows = csv.DictReader(file, restval="")
-                if {"file", "original"} <= set(rows.fieldnames or ()):
-                    originals |= {folder / row["file"]: (folder, row["original"]) for row in rows}
+        table = folder / "photos.csv"
+        if table.is_file():
+            try:
+                with table.open(encoding="utf-8", errors="replace", newline="") as file:
+                    rows = csv.DictReader(file, restval="")
+                    if {"file", "original"} <= set(rows.fieldnames or ()):
+                        named = [row for row in rows if row["original"].strip()]
+                        originals |= {folder / row["file"]: (folder, row["original"]) for row in named}
+            except (OSError, csv.Error) as error:
+                raise ValueError(
+                    f"{table} cannot be read ({getattr(error, 'strerror', None) or error}), expected a table that says "
+                    "which photos are crops of one original: mend it, or take it out of the folder."
+                ) from error
     return originals

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,15 @@ from tqdm.auto import tqdm
 
 from ..data.edges import combine_edges, detect_edges
 from ..data.masks import DIFFICULTIES, MASK_KINDS, create_mask
+from ..data.photos import make_thumbnail
+from ..data.splits import find_near_duplicates
 from ..files import format_markdown, write_atomically
 from ..inference.baselines import biharmonic_fill, mean_fill, navier_stokes_fill, telea_fill
 from .feature_measures import FEWEST_PHOTOS, compare, describe, embed, kernel_distance, split_kernel_distance
 from .measures import MEASURES, check_hole, measure
 
 MODES = ("blind", "guided")
+KINDS = ("brush", "box")
 CELL = ["fill", "kind", "difficulty", "mode"]  # what a mean is taken within
 RESAMPLES = 1000  # of the bootstrap
 GRAY_LEVEL = 1 / 255
@@ -53,35 +57,45 @@ def draw_mask(shape, kind, difficulty, seed, index):
     return create_mask(shape, seed=seeds, difficulty=difficulty, kind=kind)
 
 
-def check_disjoint(records, other_records):
-    """Raise ValueError if a photo of `records`, or a near duplicate of it, is also in `other_records`.
+def check_disjoint(photos, others):
+    """Raise ValueError if a test photo, or a near duplicate of it, is also a training photo.
 
-    Both are PhotoSets or their lists of records. The pixels' hashes and the groups of duplicates are
-    compared.
+    The hashes of pixels and files and the names of groups are compared. A group's name holds within one set only: of
+    two PhotoSets, which may differ in size, every test photo is looked for among the near duplicates of the others.
+
+    Args:
+        photos, others: two PhotoSets, of test photos and of training photos, or lists of one set's records.
     """
-    records, other_records = (getattr(photos, "records", photos) for photos in (records, other_records))
-    for key in ("sha256", "group"):
-        others = {record[key]: record["file"] for record in other_records if key in record}
-        for record in records:
-            if record.get(key) in others:
-                raise ValueError(
-                    f"The test photo {record['file']} is also a training photo ({others[record[key]]}): "
-                    "remove one of them, or the result will look better than it is."
-                )
+    tests, trained = (getattr(photo_set, "records", photo_set) for photo_set in (photos, others))
+    leaks = {}  # a test photo's file -> the training photo that it is
+    for key in ("sha256", "file_sha256", "group"):
+        known = {record[key]: record["file"] for record in trained if key in record}
+        leaks |= {record["file"]: known[record[key]] for record in tests if record.get(key) in known}
+    if hasattr(photos, "images") and hasattr(others, "images"):
+        with ThreadPoolExecutor() as pool:
+            small = [np.stack(list(pool.map(make_thumbnail, photo_set.images))) for photo_set in (photos, others)]
+        leaks |= {tests[test]["file"]: trained[other]["file"] for test, other in find_near_duplicates(*small)}
+    if leaks:
+        pairs = [f"{file} ({other})" for file, other in leaks.items()]
+        raise ValueError(
+            f"{len(leaks)} of {len(tests)} test photos are also training photos, or near duplicates of them: "
+            f"{', '.join(pairs[:3])}{', …' if len(pairs) > 3 else ''}; take them out of one of the two, or the result "
+            "will look better than it is."
+        )
 
 
 def mean_and_interval(values, seed=0):
     """The mean of numbers and its 95 % bootstrap interval: (mean, low, high).
 
-    nan is left out, and of nothing all three are nan. `scipy.stats.bootstrap` has no interval where a number is
-    infinite (the PSNR of a perfect fill) and none for one picture alone.
+    nan is left out, and of nothing all three are nan. Fills with equally many numbers get the same resamples.
+    `scipy.stats.bootstrap` has no interval where a number is infinite (the PSNR of a perfect fill) and none for one
+    picture alone.
     """
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     if not len(values):
         return (math.nan,) * 3
-    rng = np.random.default_rng(seed)  # the same resamples for every fill
-    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    means = values[np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975], method="inverted_cdf")  # no inf - inf
     return float(values.mean()), float(low), float(high)
 
@@ -132,13 +146,92 @@ class Evaluation:
         return [Path(folder, file) for file in texts]
 
 
+class Plan(NamedTuple):
+    """What `evaluate` will measure.
+
+    fills: {row name: function}. guidable: names of those that take edges. runs: pairs of (mode, row name). cells: pairs
+    of (kind, difficulty). images: the array that holds the photos; indices, names: of the ones to use. masks: None, or
+    one for each photo. settings: those of the Evaluation.
+    """
+
+    fills: dict
+    guidable: list
+    runs: list
+    cells: list
+    images: np.ndarray
+    indices: list
+    names: list
+    masks: list | None
+    settings: dict
+
+    def draw_masks(self, cell, places, pool):
+        """The masks of a cell for the photos in these places: a list of float32 (H, W, 1)."""
+        if self.masks is not None:
+            return [self.masks[i] for i in places]
+        return list(pool.map(partial(draw_mask, self.images.shape[1:], *cell, self.settings["seed"]), places))
+
+
+def plan(
+    fills,
+    photos,
+    split="test",
+    count=None,
+    masks=None,
+    kinds=KINDS,
+    difficulties=tuple(DIFFICULTIES),
+    modes=MODES,
+    seed=0,
+):
+    """What `evaluate` would measure, as a Plan, with everything checked that can be without running a fill.
+
+    Arguments and errors are those of `evaluate`.
+    """
+    images, indices, names = _choose_photos(photos, split, count)
+    if masks is not None and len(masks) != len(indices):
+        raise ValueError(f"{len(masks)} masks were given for {len(indices)} photos: give one for each photo.")
+    masks = masks if masks is None else [check_hole(mask, images.shape[1:]) for mask in masks]
+    for name, fill in fills.items():
+        if hasattr(fill, "predict_on_batch"):
+            _check_generator(name, fill, images.shape[1:])
+    fills = {n: generator_fill(f) if hasattr(f, "predict_on_batch") else f for n, f in fills.items()}
+    guidable = [name for name, fill in fills.items() if "edges" in inspect.signature(fill).parameters]
+    runs = [(mode, name) for mode in modes for name in (guidable if mode == "guided" else fills)]
+    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
+    if not runs or not cells or not set(modes) <= set(MODES):
+        raise ValueError(
+            f"modes={modes}, kinds={kinds} and difficulties={difficulties} leave nothing to do for the fills "
+            f"{list(fills)}: choose modes of {', '.join(MODES)}, a kind and a difficulty of holes, and at least one "
+            "fill, with a parameter named edges for guided."
+        )
+    settings = {
+        "photos": len(indices),
+        "image_shape": list(images.shape[1:]),
+        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
+        "difficulties": {level: DIFFICULTIES.get(level) for _, level in cells},
+        "modes": list(modes),
+        "fills": list(fills),
+        "seed": int(seed),
+        "bootstrap_resamples": RESAMPLES,
+    }
+    planned = Plan(fills, guidable, runs, cells, images, indices, names, masks, settings)
+    mask_hash, photo_hash = hashlib.sha256(), hashlib.sha256()
+    with ThreadPoolExecutor() as pool:
+        for cell, start in itertools.product(cells, range(0, len(indices), 64)):
+            places = range(start, min(start + 64, len(indices)))
+            for i, keep in zip(places, planned.draw_masks(cell, places, pool), strict=True):
+                photo_hash.update(np.ascontiguousarray(images[indices[i]]))
+                mask_hash.update(np.packbits(keep == 1))
+    settings |= {"masks_sha256": mask_hash.hexdigest(), "photos_sha256": photo_hash.hexdigest()}
+    return planned
+
+
 def evaluate(
     fills,
     photos,
     split="test",
     count=None,
     masks=None,
-    kinds=("brush", "box"),
+    kinds=KINDS,
     difficulties=tuple(DIFFICULTIES),
     modes=MODES,
     seed=0,
@@ -169,26 +262,14 @@ def evaluate(
         call gave another answer (tried blind on the first photo of each cell).
     Raises: ValueError for arguments outside of these.
     """
-    images, indices, names = _choose_photos(photos, split, count)
-    if masks is not None and len(masks) != len(indices):
-        raise ValueError(f"{len(masks)} masks were given for {len(indices)} photos: give one for each photo.")
-    fills = {n: generator_fill(f) if hasattr(f, "predict_on_batch") else f for n, f in fills.items()}
-    guidable = [name for name, fill in fills.items() if "edges" in inspect.signature(fill).parameters]
-    runs = [(mode, name) for mode in modes for name in (guidable if mode == "guided" else fills)]
-    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
-    if not runs or not cells or not set(modes) <= set(MODES):
-        raise ValueError(
-            f"modes={modes}, kinds={kinds} and difficulties={difficulties} leave nothing to do for the fills "
-            f"{list(fills)}: choose modes of {', '.join(MODES)}, a kind and a difficulty of holes, and at least one "
-            "fill, with a parameter named edges for guided."
-        )
+    planned = plan(fills, photos, split, count, masks, kinds, difficulties, modes, seed)
+    fills, guidable, runs, cells, images, indices, names, _, settings = planned
     if deep_features is not None and len(indices) < FEWEST_PHOTOS:
         raise ValueError(
             f"KID compares sets of pictures, and {len(indices)} photos are too few: use at least {FEWEST_PHOTOS}, or "
             "leave deep_features out."
         )
     judged = {(name, *cell, mode): [] for name in fills for cell in cells for mode in modes if (mode, name) in runs}
-    mask_hash, photo_hash = hashlib.sha256(), hashlib.sha256()
     deep = defaultdict(list)  # what `embed` finds, of one batch after the other
     bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=not progress)
     with ThreadPoolExecutor() as pool, bar:
@@ -196,13 +277,7 @@ def evaluate(
             some = range(start, min(start + batch_size, len(indices)))
             pixels = [np.ascontiguousarray(images[indices[i]]) for i in some]
             truths = [np.float32(photo) / np.float32(255) for photo in pixels]
-            if masks is None:
-                keeps = list(pool.map(partial(draw_mask, images.shape[1:], kind, level, seed), some))
-            else:
-                keeps = [check_hole(masks[i], images.shape[1:]) for i in some]
-            for photo, keep in zip(pixels, keeps, strict=True):
-                photo_hash.update(photo)
-                mask_hash.update(np.packbits(keep == 1))
+            keeps = planned.draw_masks((kind, level), some, pool)
             if perceptual is not None:
                 described = describe(perceptual, truths, keeps)
             if deep_features is not None:
@@ -230,18 +305,6 @@ def evaluate(
         {**dict(zip(CELL, cell, strict=True)), **values} for cell, found in judged.items() for values in found
     )
     rows["flags"] = rows["flags"].str.join("; ")
-    settings = {
-        "photos": len(indices),
-        "image_shape": list(images.shape[1:]),
-        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
-        "difficulties": {level: DIFFICULTIES.get(level) for _, level in cells},
-        "modes": list(modes),
-        "fills": list(fills),
-        "seed": int(seed),
-        "bootstrap_resamples": RESAMPLES,
-        "masks_sha256": mask_hash.hexdigest(),
-        "photos_sha256": photo_hash.hexdigest(),
-    }
     table = _summarize(rows, deep, seed)
     return Evaluation(rows, table, settings)
 
@@ -258,11 +321,33 @@ def _choose_photos(photos, split, count):
         names = [str(i) for i in indices]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"The photos are {images.dtype} of shape {images.shape}: pass uint8 RGB (N, H, W, 3).")
-    if not len(indices) or (count is not None and not 0 < count <= len(indices)):
+    if not len(indices):
+        where = f"the split {split!r} of the photo set" if hasattr(photos, "records") else f"an array of {images.shape}"
+        raise ValueError(f"There are no photos in {where}, expected at least one: choose others to measure on.")
+    if count is not None and not 0 < count <= len(indices):
         raise ValueError(
             f"count={count} photos were asked for and {len(indices)} are there: ask for fewer or add some."
         )
     return images, indices[:count], names[:count]
+
+
+def _check_generator(name, generator, shape):
+    """ValueError if a generator cannot fill photos of this shape: it would be found out only at its turn."""
+    import keras
+
+    fixed = getattr(generator, "input_shape", (None, None, None, 4))[1:3]
+    fits = all(side in (None, length) for side, length in zip(fixed, shape, strict=False))
+    if fits and isinstance(generator, keras.Model):
+        try:
+            fits = generator.compute_output_spec(keras.KerasTensor((1, *shape[:2], 4))).shape == (1, *shape)
+        except Exception:  # whatever its layers stumble on
+            fits = False
+    if not fits:
+        sizes = "a multiple of 128 pixels" if None in fixed else "×".join(map(str, fixed))
+        raise ValueError(
+            f"The generator {name!r} cannot fill photos of {shape[0]}×{shape[1]}, expected one of 4 channels to 3 and "
+            f"photos of {sizes}: prepare them so (image_size), or measure it through inpaint, which takes any."
+        )
 
 
 def _hide(truths, keeps, guided, with_edges, pool):

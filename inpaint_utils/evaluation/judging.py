@@ -1,6 +1,8 @@
 """People decide: two fills of the same hole side by side, and one question, which of them looks real."""
 
+import contextlib
 import math
+import os
 import time
 from pathlib import Path
 
@@ -49,7 +51,10 @@ class Judging:
         return self.fills[left][place], self.fills[right][place]
 
     def choose(self, side):
-        """Note that the picture on this side, "left" or "right", looks real, and go on to the next pair."""
+        """Note that the picture on this side, "left" or "right", looks real, and go on to the next pair.
+
+        Raises: OSError if the file cannot be written; nothing is noted then, and the same pair can be judged again.
+        """
         if side not in SIDES:
             raise ValueError(f"The side is {side!r}, expected one of {SIDES}.")
         if self.pictures() is None:
@@ -57,8 +62,17 @@ class Judging:
         place, left, right, repeat = self.trials[len(self.answers)]
         row = dict(sitting=self.started, picture=place, left=left, right=right, repeat=int(repeat))
         row["real"] = left if side == "left" else right
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            pd.DataFrame([row]).to_csv(self.path, mode="a", header=not size, index=False)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)  # half a line may have been written
+            raise OSError(
+                f"{self.path} cannot be written ({error.strerror or error}), and the answer is not noted: check its "
+                "folder and close the file elsewhere, then choose again."
+            ) from error
         self.answers.append(row)
-        pd.DataFrame([row]).to_csv(self.path, mode="a", header=not self.path.exists(), index=False)
 
     def describe(self):
         """What this sitting says, in two sentences; pairs that came again count for the second one only."""
@@ -99,8 +113,12 @@ class Judging:
                 image.value = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
 
         def answer(button):
-            self.choose(SIDES[buttons.index(button)])
-            draw()
+            try:
+                self.choose(SIDES[buttons.index(button)])
+            except OSError as error:
+                text.value = str(error)
+            else:
+                draw()
 
         for button in buttons:
             button.on_click(answer)
