@@ -1,7 +1,9 @@
 """Evaluation: known answers get known numbers, no hidden pixel is shown, and the same call writes the same bytes."""
 
 import hashlib
+import itertools
 import json
+import math
 
 import cv2
 import numpy as np
@@ -676,15 +678,25 @@ def test_a_network_whose_answer_is_no_picture_is_told_at_once():
     assert len(run({"tiny": tiny.build_tiny_generator()}).table) == 2  # one that takes any size
 
 
-def test_a_plan_knows_all_settings_before_anything_is_measured():
+def test_the_hashes_are_those_of_the_masks_and_photos():
     chosen = dict(count=3, kinds=("brush", "box"), difficulties=("easy", "hard"), modes=("blind",), seed=3)
-    planned = evaluation.plan({"mean fill": mean_fill}, PHOTOS, **chosen)
     result = evaluate({"mean fill": mean_fill}, PHOTOS, **chosen, progress=False)
-    assert planned.settings == result.settings
-    masks = [draw_mask(PHOTOS[0].shape, *cell, 3, i) == 1 for cell in planned.cells for i in range(3)]
+    cells = itertools.product(chosen["kinds"], chosen["difficulties"])
+    masks = [draw_mask(PHOTOS[0].shape, *cell, 3, i) == 1 for cell in cells for i in range(3)]
     expected = hashlib.sha256(b"".join(np.packbits(mask).tobytes() for mask in masks)).hexdigest()
     assert result.settings["masks_sha256"] == expected
     assert result.settings["photos_sha256"] == hashlib.sha256(4 * PHOTOS[:3].tobytes()).hexdigest()
+
+
+def test_a_photo_name_that_is_no_utf_8_loses_no_result(tmp_path):
+    result = run({"mean fill": mean_fill})
+    for table, columns in ((result.rows, ["photo"]), (result.table, ["best", "worst"])):
+        table[columns] = "b\udce9.jpg"
+    result.table.loc[0, ["hole_psnr", "hole_psnr_high"]] = math.nan, math.inf
+    result.write(tmp_path)
+    row = json.loads((tmp_path / "evaluation.json").read_text())["table"][0]
+    assert row["best"] == "b\udce9.jpg" and row["hole_psnr"] is row["hole_psnr_high"] is None
+    assert b"b\xe9.jpg" in (tmp_path / "evaluation_pictures.csv").read_bytes()
 
 
 def given_masks(value=None, shape=(48, 48)):

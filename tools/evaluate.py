@@ -21,7 +21,7 @@ import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up m
 from inpaint_utils import DIFFICULTIES, build_perceptual, evaluate, find_photos, inpaint, load_generator, open_photos
 from inpaint_utils import prepare_photos
 from inpaint_utils.app.command import run_tool
-from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint, plan
+from inpaint_utils.evaluation.evaluate import MODES, Evaluation, check_disjoint
 from inpaint_utils.evaluation.feature_measures import DEEP_LAYERS
 from inpaint_utils.files import write_atomically
 from inpaint_utils.inference import baselines
@@ -115,9 +115,10 @@ def main(arguments=None):
         check_disjoint(photos, open_photos(options.trained_on))
     chosen = dict(count=options.count, modes=options.modes, difficulties=options.difficulties)
     if options.update:
-        settings = plan(fills, photos.images, **chosen).settings
-        check_settings(earlier, settings, options.name)
-        check_columns(earlier, settings, options)
+        shape, difficulties = photos.images.shape[1:], {level: DIFFICULTIES[level] for level in options.difficulties}
+        told = {"photos": options.count or len(photos.images), "image_shape": shape, "difficulties": difficulties}
+        check_settings(earlier, told, options.name)
+        check_columns(earlier, fills, options)
     perceptual, deep_features = build_perceptual(options.vgg19), build_perceptual(options.kid, DEEP_LAYERS)
     started = time.perf_counter()
     measures = dict(perceptual=perceptual, deep_features=deep_features)
@@ -195,18 +196,18 @@ def read_earlier(folder, name):
 
 
 def check_settings(earlier, settings, name):
-    """Raise ValueError if an Evaluation is of other photos or masks than these settings."""
+    """Raise ValueError if an Evaluation is of other photos or masks than these settings, as far as they are known."""
     numbers = ("photos", "image_shape", "kinds", "difficulties", "seed", "bootstrap_resamples")
     for key in (*numbers, "photos_sha256", "masks_sha256"):
-        before, now = earlier.settings.get(key), json.loads(json.dumps(settings[key]))
-        if before != now:
+        before, now = earlier.settings.get(key), json.loads(json.dumps(settings.get(key)))
+        if key in settings and before != now:
             raise ValueError(
                 f"{name}.json has {key} {before}, this run {now}: give the options that it was made with, or "
                 "measure all methods again, without --update."
             )
 
 
-def check_columns(earlier, settings, options):
+def check_columns(earlier, fills, options):
     """Raise ValueError if measures, or modes of a method, would be lost by adding the rows of this run."""
     for measure, option in ADDED_BY.items():
         is_there, will_be = measure in earlier.table, getattr(options, option) is not None
@@ -216,8 +217,8 @@ def check_columns(earlier, settings, options):
                 f"{'all methods: give' if is_there else 'this run: leave out'} --{option}, or measure all methods "
                 "again, without --update."
             )
-    of_these = earlier.table[earlier.table["fill"].isin(settings["fills"])]
-    lost = [mode for mode in MODES if mode in set(of_these["mode"]) - set(settings["modes"])]
+    of_these = earlier.table[earlier.table["fill"].isin(fills)]
+    lost = [mode for mode in MODES if mode in set(of_these["mode"]) - set(options.modes)]
     if lost:
         raise ValueError(
             f"{options.name}.csv has {lost[0]} rows of {', '.join(of_these['fill'].unique())}, which would be lost: "

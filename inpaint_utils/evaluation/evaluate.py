@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -128,10 +127,8 @@ class Evaluation:
 
     def to_dict(self):
         """Settings and table as JSON has them: four decimals, None where a number is missing or infinite."""
-        return {
-            "settings": self.settings,
-            "table": json.loads(self.table.to_json(orient="records", double_precision=4)),
-        }
+        table = self.table.round(4).replace([math.inf, -math.inf], math.nan).astype(object)
+        return {"settings": self.settings, "table": table.where(table.notna(), None).to_dict("records")}
 
     def write(self, folder, name="evaluation"):
         """Write <name>.csv, .json (with the settings), .md and <name>_pictures.csv; returns their paths."""
@@ -144,85 +141,6 @@ class Evaluation:
         for file, text in texts.items():
             write_atomically(Path(folder, file), text)
         return [Path(folder, file) for file in texts]
-
-
-class Plan(NamedTuple):
-    """What `evaluate` will measure.
-
-    fills: {row name: function}. guidable: names of those that take edges. runs: pairs of (mode, row name). cells: pairs
-    of (kind, difficulty). images: the array that holds the photos; indices, names: of the ones to use. masks: None, or
-    one for each photo. settings: those of the Evaluation.
-    """
-
-    fills: dict
-    guidable: list
-    runs: list
-    cells: list
-    images: np.ndarray
-    indices: list
-    names: list
-    masks: list | None
-    settings: dict
-
-    def draw_masks(self, cell, places, pool):
-        """The masks of a cell for the photos in these places: a list of float32 (H, W, 1)."""
-        if self.masks is not None:
-            return [self.masks[i] for i in places]
-        return list(pool.map(partial(draw_mask, self.images.shape[1:], *cell, self.settings["seed"]), places))
-
-
-def plan(
-    fills,
-    photos,
-    split="test",
-    count=None,
-    masks=None,
-    kinds=KINDS,
-    difficulties=tuple(DIFFICULTIES),
-    modes=MODES,
-    seed=0,
-):
-    """What `evaluate` would measure, as a Plan, with everything checked that can be without running a fill.
-
-    Arguments and errors are those of `evaluate`.
-    """
-    images, indices, names = _choose_photos(photos, split, count)
-    if masks is not None and len(masks) != len(indices):
-        raise ValueError(f"{len(masks)} masks were given for {len(indices)} photos: give one for each photo.")
-    masks = masks if masks is None else [check_hole(mask, images.shape[1:]) for mask in masks]
-    for name, fill in fills.items():
-        if hasattr(fill, "predict_on_batch"):
-            _check_generator(name, fill, images.shape[1:])
-    fills = {n: generator_fill(f) if hasattr(f, "predict_on_batch") else f for n, f in fills.items()}
-    guidable = [name for name, fill in fills.items() if "edges" in inspect.signature(fill).parameters]
-    runs = [(mode, name) for mode in modes for name in (guidable if mode == "guided" else fills)]
-    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
-    if not runs or not cells or not set(modes) <= set(MODES):
-        raise ValueError(
-            f"modes={modes}, kinds={kinds} and difficulties={difficulties} leave nothing to do for the fills "
-            f"{list(fills)}: choose modes of {', '.join(MODES)}, a kind and a difficulty of holes, and at least one "
-            "fill, with a parameter named edges for guided."
-        )
-    settings = {
-        "photos": len(indices),
-        "image_shape": list(images.shape[1:]),
-        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
-        "difficulties": {level: DIFFICULTIES.get(level) for _, level in cells},
-        "modes": list(modes),
-        "fills": list(fills),
-        "seed": int(seed),
-        "bootstrap_resamples": RESAMPLES,
-    }
-    planned = Plan(fills, guidable, runs, cells, images, indices, names, masks, settings)
-    mask_hash, photo_hash = hashlib.sha256(), hashlib.sha256()
-    with ThreadPoolExecutor() as pool:
-        for cell, start in itertools.product(cells, range(0, len(indices), 64)):
-            places = range(start, min(start + 64, len(indices)))
-            for i, keep in zip(places, planned.draw_masks(cell, places, pool), strict=True):
-                photo_hash.update(np.ascontiguousarray(images[indices[i]]))
-                mask_hash.update(np.packbits(keep == 1))
-    settings |= {"masks_sha256": mask_hash.hexdigest(), "photos_sha256": photo_hash.hexdigest()}
-    return planned
 
 
 def evaluate(
@@ -262,14 +180,30 @@ def evaluate(
         call gave another answer (tried blind on the first photo of each cell).
     Raises: ValueError for arguments outside of these.
     """
-    planned = plan(fills, photos, split, count, masks, kinds, difficulties, modes, seed)
-    fills, guidable, runs, cells, images, indices, names, _, settings = planned
+    images, indices, names = _choose_photos(photos, split, count)
+    if masks is not None and len(masks) != len(indices):
+        raise ValueError(f"{len(masks)} masks were given for {len(indices)} photos: give one for each photo.")
+    masks = masks if masks is None else [check_hole(mask, images.shape[1:]) for mask in masks]
+    for name, fill in fills.items():
+        if hasattr(fill, "predict_on_batch"):
+            _check_generator(name, fill, images.shape[1:])
+    fills = {n: generator_fill(f) if hasattr(f, "predict_on_batch") else f for n, f in fills.items()}
+    guidable = [name for name, fill in fills.items() if "edges" in inspect.signature(fill).parameters]
+    runs = [(mode, name) for mode in modes for name in (guidable if mode == "guided" else fills)]
+    cells = [(kind, level) for kind in kinds for level in difficulties] if masks is None else [("given",) * 2]
+    if not runs or not cells or not set(modes) <= set(MODES):
+        raise ValueError(
+            f"modes={modes}, kinds={kinds} and difficulties={difficulties} leave nothing to do for the fills "
+            f"{list(fills)}: choose modes of {', '.join(MODES)}, a kind and a difficulty of holes, and at least one "
+            "fill, with a parameter named edges for guided."
+        )
     if deep_features is not None and len(indices) < FEWEST_PHOTOS:
         raise ValueError(
             f"KID compares sets of pictures, and {len(indices)} photos are too few: use at least {FEWEST_PHOTOS}, or "
             "leave deep_features out."
         )
     judged = {(name, *cell, mode): [] for name in fills for cell in cells for mode in modes if (mode, name) in runs}
+    mask_hash, photo_hash = hashlib.sha256(), hashlib.sha256()
     deep = defaultdict(list)  # what `embed` finds, of one batch after the other
     bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=not progress)
     with ThreadPoolExecutor() as pool, bar:
@@ -277,7 +211,13 @@ def evaluate(
             some = range(start, min(start + batch_size, len(indices)))
             pixels = [np.ascontiguousarray(images[indices[i]]) for i in some]
             truths = [np.float32(photo) / np.float32(255) for photo in pixels]
-            keeps = planned.draw_masks((kind, level), some, pool)
+            if masks is None:
+                keeps = list(pool.map(partial(draw_mask, images.shape[1:], kind, level, seed), some))
+            else:
+                keeps = [masks[i] for i in some]
+            for photo, keep in zip(pixels, keeps, strict=True):
+                photo_hash.update(photo)
+                mask_hash.update(np.packbits(keep == 1))
             if perceptual is not None:
                 described = describe(perceptual, truths, keeps)
             if deep_features is not None:
@@ -305,6 +245,18 @@ def evaluate(
         {**dict(zip(CELL, cell, strict=True)), **values} for cell, found in judged.items() for values in found
     )
     rows["flags"] = rows["flags"].str.join("; ")
+    settings = {
+        "photos": len(indices),
+        "image_shape": list(images.shape[1:]),
+        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
+        "difficulties": {level: DIFFICULTIES.get(level) for _, level in cells},
+        "modes": list(modes),
+        "fills": list(fills),
+        "seed": int(seed),
+        "bootstrap_resamples": RESAMPLES,
+        "masks_sha256": mask_hash.hexdigest(),
+        "photos_sha256": photo_hash.hexdigest(),
+    }
     table = _summarize(rows, deep, seed)
     return Evaluation(rows, table, settings)
 
