@@ -122,7 +122,10 @@ def trained(tmp_path_factory, without_tensorflow):
         port = free.getsockname()[1]
     common = ["--base-filters", "4", "--batch-size", "4", "--epochs", "2", "--vgg19-weights", "none"]
     address = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    shares = [address | {"KERAS_DISTRIBUTION_PROCESS_ID": number} for number in ("0", "1")]
+    # Without any optimization XLA exchanges each gradient by itself, which takes seconds a step.
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"}
+    quick["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "0"
+    shares = [address | quick | {"KERAS_DISTRIBUTION_PROCESS_ID": number} for number in ("0", "1")]
     for output, variables in (("two", shares), ("one", [{}])):  # while the port is free
         command = [sys.executable, SCRIPT, "--photos", folder / "photos", "--output", folder / output, *common]
         command += ["--drawers", "1"] if output == "one" else []  # draws in a process what others draw in threads
