@@ -26,7 +26,7 @@ LONGEST = ("notebooks", "tests/test_backends.py", "tests/test_notebooks.py", "te
 
 # The committed notebooks run again with fewer epochs, set as papermill would set them. What a training prints is not
 # compared, all else is. `make notebooks` and `make save-notebooks` train as the notebooks say.
-FEWER = {"02_model_training": {"epochs": 5, "balance_epochs": 3}, "03_model_finetuning": {"epochs": 2}}
+FEWER = {"02_model_training": {"epochs": 5, "balance_epochs": 2}, "03_model_finetuning": {"epochs": 2}}
 
 
 def name_share(nodeid):

@@ -32,6 +32,7 @@ def train_in(folder, epochs, gan=None, train=None, validation=VALIDATION, extra=
     """Train as the notebooks do; returns the GAN, the monitor and what keeps the best."""
     train, gan = train or make_batches(4), gan or build_tiny_gan()
     used, monitor, best = make_callbacks(gan, folder, train, validation, epochs, **settings)
+    gan.run_eagerly = True  # tracing would take longest; test_resume.py does without
     gan.fit(train, validation_data=validation, epochs=epochs, callbacks=[*used, *extra], verbose=0)
     return gan, monitor, best
 
