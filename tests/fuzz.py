@@ -337,7 +337,7 @@ def prepare():
 
         (OUT / "answers").mkdir()
         functions = page.build_page(GENERATORS[None], OUT / "answers").fns.values()
-        GENERATORS["page"] = [function.fn for function in functions if function.name == "answered"]
+        GENERATORS["page"] = [function.fn for function in functions if function.concurrency_id == "generator"]
 
 
 @target(4300, (ValueError, FileNotFoundError), name=FILES, changes=damages(), size=often(st.none(), st.integers(1, 64)))
@@ -423,8 +423,8 @@ def paint_on_the_page(size, layers, number):
     some = [Form((*(size[::-1] if n % 9 == 0 else size), 4), "uint8", "0/255", n).make() for n in layers]
     with on_the_page():
         chosen = (number % 11 / 10, number % 33, (1, 3)[number % 2])
-        filled, compared, others, *rest = GENERATORS["page"][0]({"background": background, "layers": some}, *chosen)
-        for answer in (filled, *compared, *others, *rest):
+        filled, compared, _, *rest = GENERATORS["page"][0]({"background": background, "layers": some}, *chosen)
+        for answer in (filled, *compared, *rest):
             assert answer.shape[:2] == size and answer.dtype == np.uint8
 
 

@@ -373,6 +373,8 @@ def test_baselines_fill_the_hole_keep_the_rest_and_ignore_hidden_pixels(fill):
         assert np.abs(np.where(mask == 1, answer - image, 0)).max() < 1e-6
         assert measure(answer, image, mask)["hole_psnr"] > 10
     assert np.array_equal(*answers)
+    with pytest.raises(ValueError, match="removes every pixel, expected some to be kept"):
+        fill(image, np.zeros_like(mask))
 
 
 def test_a_generator_is_run_in_batches_blind_and_guided():

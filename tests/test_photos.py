@@ -723,6 +723,13 @@ def test_sample_photos_split_by_original(tmp_path):
     assert photo_set.skipped == [] and all(len(photo_set.split(name)) for name in ("train", "validation", "test"))
 
 
+def test_numbers_of_numpy_are_taken_and_written(tmp_path):
+    told = dict(image_size=np.int64(64), test_share=np.float32(0.3), seed=np.uint8(0), progress=False)
+    prepare_photos(sample_photos()[::4], tmp_path, **told)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["test_share"] == pytest.approx(0.3) and manifest["image_size"] == 64
+
+
 def test_an_image_in_the_place_of_its_path_is_named():
     with pytest.raises(ValueError, match="path is of type ndarray; call save_image"):
         save_image(np.zeros((8, 8, 3), np.float32), "photo.png")

@@ -146,6 +146,7 @@ def prepare_photos(
     write.
     """
     check_size(image_size)
+    image_size = int(image_size)  # as the header of a .npy file has it
     if isinstance(paths, (str, Path)):
         raise ValueError(f"paths is {str(paths)!r}; expected a list of photos, such as find_photos({str(paths)!r})[0].")
     if limit is not None and limit < 1:
@@ -174,8 +175,8 @@ def prepare_photos(
             {"file": names[path], "sha256": sha256, "file_sha256": file, "group": group, "split": splits[group]}
             for path, sha256, file, group in zip(kept, hashes, files, groups, strict=True)
         ]
-        shares = {"validation_share": validation_share, "test_share": test_share}
-        manifest = {"image_size": int(image_size), "seed": int(seed), **shares, "records": records, "skipped": skipped}
+        shares = {"validation_share": float(validation_share), "test_share": float(test_share)}
+        manifest = {"image_size": image_size, "seed": int(seed), **shares, "records": records, "skipped": skipped}
         # The manifest says "complete": the old one goes before the array changes, the new one comes after.
         (folder / "manifest.json").unlink(missing_ok=True)
         os.replace(part, folder / "photos.npy")

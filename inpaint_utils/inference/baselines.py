@@ -1,7 +1,7 @@
 """Baselines fill holes without learning: what a generator has to beat.
 
 Each is fill(image, mask) -> float32 (H, W, 3). image: float32 (H, W, 3) RGB in [0, 1]; what it holds in the hole does
-not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image.
+not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image or keeps nothing.
 """
 
 import math
@@ -15,8 +15,8 @@ from ..data.masks import check_mask
 
 def mean_fill(image, mask):
     """Fill the hole with the mean colour of the kept pixels: the simplest answer."""
-    keep = check_mask(mask, image.shape)[..., 0] == 1
-    return np.where(keep[..., np.newaxis], image, image[keep].mean(axis=0)).astype(np.float32)
+    hole = _find_hole(image, mask)
+    return np.where(hole, image[~hole[..., 0]].mean(axis=0), image).astype(np.float32)
 
 
 def telea_fill(image, mask):
@@ -33,8 +33,8 @@ def biharmonic_fill(image, mask):
     """Fill with the smoothest surface through the rim (Damelin and Hoang 2018); needs scikit-image."""
     from skimage.restoration import inpaint_biharmonic
 
-    hole = check_mask(mask, image.shape)[..., 0] == 0
-    filled = inpaint_biharmonic(image.astype(np.float64), hole, channel_axis=-1)
+    hole = _find_hole(image, mask)
+    filled = inpaint_biharmonic(image.astype(np.float64), hole[..., 0], channel_axis=-1)
     return np.clip(filled, 0, 1).astype(np.float32)
 
 
@@ -43,7 +43,7 @@ def patch_fill(image, mask):
     from patchmatch import patch_match
 
     patch_match.set_random_seed(0)
-    hole = check_mask(mask, image.shape) == 0
+    hole = _find_hole(image, mask)
     blank = _to_uint8(np.where(hole, 0, image))
     filled = patch_match.inpaint(blank, hole.astype(np.uint8) * 255, patch_size=3)
     return np.where(hole, np.float32(filled) / 255, image)
@@ -76,8 +76,16 @@ def _untaught_generator(size):
     return generator
 
 
-def _opencv_fill(image, mask, method):
+def _find_hole(image, mask):
+    """Where the mask removes, bool (H, W, 1)."""
     hole = check_mask(mask, image.shape) == 0
+    if hole.all():
+        raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
+    return hole
+
+
+def _opencv_fill(image, mask, method):
+    hole = _find_hole(image, mask)
     blank = _to_uint8(np.where(hole, 0, image))  # OpenCV reads hidden pixels and lets them through
     return np.where(hole, np.float32(cv2.inpaint(blank, hole.astype(np.uint8), 3, method)) / 255, image)
 
