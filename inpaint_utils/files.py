@@ -24,6 +24,7 @@ def replacing(path):
         `path` before stays, and the temporary file goes.
     """
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path  # the link stays, and its file is written
     part = name_part(path)
     try:
         yield part

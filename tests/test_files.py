@@ -108,3 +108,14 @@ def test_a_photo_name_that_is_no_utf8_is_written_as_it_is(tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")  # from an old archive
     write_atomically(tmp_path / "photos.csv", pd.DataFrame({"photo": ["grün.jpg", name]}).to_csv(index=False))
     assert (tmp_path / "photos.csv").read_bytes().split() == [b"photo", "grün.jpg".encode(), b"caf\xe9.jpg"]
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file.txt").write_text("old")
+    for target in ("there/file.txt", "there/new.txt"):
+        link = tmp_path / Path(target).name
+        link.symlink_to(target)
+        write_atomically(link, "new")
+        assert link.is_symlink() and (tmp_path / target).read_text() == "new"
+    assert list_names(tmp_path / "there") == ["file.txt", "new.txt"]

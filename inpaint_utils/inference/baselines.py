@@ -1,7 +1,8 @@
 """Baselines fill holes without learning: what a generator has to beat.
 
 Each is fill(image, mask) -> float32 (H, W, 3). image: float32 (H, W, 3) RGB in [0, 1]; what it holds in the hole does
-not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image or keeps nothing.
+not matter. mask: (H, W, 1), 1 keep, 0 remove. Raises ValueError for a mask that does not fit the image, or keeps
+nothing.
 """
 
 import math
