@@ -6,6 +6,7 @@ import json
 import math
 
 import cv2
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -678,6 +679,15 @@ def test_a_network_whose_answer_is_no_picture_is_told_at_once():
     with pytest.raises(ValueError, match="'judge' cannot fill photos of 48×48, expected one of 4 channels to 3"):
         run({"judge": tiny.build_tiny_discriminator()})
     assert len(run({"tiny": tiny.build_tiny_generator()}).table) == 2  # one that takes any size
+
+    class OfItsOwn(keras.Model):
+        def call(self, inputs, training=False):
+            return keras.ops.convert_to_tensor(keras.ops.convert_to_numpy(inputs)[..., :3])  # no symbol gets through
+
+        def predict_on_batch(self, inputs):
+            return np.asarray(self.call(inputs))
+
+    assert len(run({"own": OfItsOwn()}).table) == 2
 
 
 def test_the_hashes_are_those_of_the_masks_and_photos():

@@ -289,7 +289,7 @@ def _check_generator(name, generator, shape):
 
     fixed = getattr(generator, "input_shape", (None, None, None, 4))[1:3]
     fits = all(side in (None, length) for side, length in zip(fixed, shape, strict=False))
-    if fits and isinstance(generator, keras.Model):
+    if fits and isinstance(generator, keras.Model) and getattr(generator, "inputs", None):  # whose shapes are known
         try:
             fits = generator.compute_output_spec(keras.KerasTensor((1, *shape[:2], 4))).shape == (1, *shape)
         except Exception:  # whatever its layers stumble on
