@@ -46,7 +46,7 @@ except (ImportError, ValueError) as error:
 
 
 def set_random_seed(seed):
-    """Seed Python, NumPy and Keras; `keras.utils.set_random_seed` also loads a TensorFlow that is installed beside JAX.
+    """Seed Python, NumPy and Keras in silence: `keras.utils.set_random_seed` also loads a TensorFlow beside JAX.
 
     Args:
         seed: an integer of at least 0.

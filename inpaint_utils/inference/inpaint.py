@@ -209,9 +209,8 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         )
     image = image.astype(np.float32, copy=False)
     mask = grow_holes(check_mask(_read(mask, load_mask), image.shape), grow)
-    edges = (
-        None if edges is None else check_edges(_read(edges, load_sketch), mask.shape)
-    )  # before any of them is shrunk or left out
+    if edges is not None:  # before any of them is shrunk or left out
+        edges = check_edges(_read(edges, load_sketch), mask.shape)
     keep = mask[..., 0] == 1
     if not keep.any():
         raise ValueError("The mask removes every pixel, expected some to be kept: draw a smaller hole.")
