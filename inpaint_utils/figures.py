@@ -38,13 +38,14 @@ def draw_pictures(rows, columns=(), names=(), width=2.2):
     return figure
 
 
-def draw_training(rows, samples, gan):
+def draw_training(rows, samples, gan, decides="val_distance"):
     """Curves of a training so far, and what the generator makes of the sample pictures now.
 
     Args:
         rows: the history, one dict an epoch, as `TrainingMonitor` keeps it.
         samples: a dict batch as `PhotoBatches` yields it, four pictures or fewer.
         gan: the `InpaintingGAN`.
+        decides: the measure that the best epoch is chosen by.
     """
     from .data.batches import decode_batch  # here, so that drawing pictures does not need Keras
 
@@ -54,7 +55,7 @@ def draw_training(rows, samples, gan):
     count = len(pictures)
     figure = Figure(figsize=(9.6, 2.6 + 1.6 * ((count + 1) // 2)), layout="constrained", dpi=72)
     upper, lower = figure.subfigures(2, 1, height_ratios=[2.6, 1.6 * ((count + 1) // 2)])
-    draw_curves(upper, rows)
+    draw_curves(upper, rows, decides)
     for place, picture in zip(lower.subplots((count + 1) // 2, 2, squeeze=False).flat, [*pictures, None], strict=False):
         place.axis("off")
         if picture is not None:
@@ -63,21 +64,32 @@ def draw_training(rows, samples, gan):
     return figure
 
 
-def draw_curves(figure, rows):
-    """A training's history in panels: generator's loss, hole error, and if there is one the discriminator's part."""
+def draw_curves(figure, rows, decides="val_distance"):
+    """A training's history in panels: generator's loss, hole error, what decides, and the discriminator's part.
+
+    Without a discriminator the last is left out, and a distance that decides is the generator's loss itself.
+
+    Args:
+        rows: the history, one dict an epoch.
+        decides: the measure that the best epoch is chosen by, to be small; around that epoch is a ring.
+    """
     epochs = [row["epoch"] for row in rows]
     judged = any(row.get("discriminator_loss") for row in rows)
-    losses, errors, *rest = figure.subplots(1, 2 + judged)
-    both = ("training", "validation")
-    _draw_lines(
-        losses, epochs, rows, dict(zip(("generator_loss", "val_generator_loss"), both, strict=True)), "generator loss"
-    )
-    _draw_lines(
-        errors, epochs, rows, dict(zip(("hole_l1", "val_hole_l1"), both, strict=True)), "mean error inside the hole"
-    )
+    panels = {"generator_loss": "generator loss", "hole_l1": "mean error inside the hole"}
+    name = decides.removeprefix("val_")
+    name = "generator_loss" if name == "distance" and not judged else name
+    if decides in rows[0]:
+        panels[name] = f"{panels.get(name, name)}, decides"
+    places = figure.subplots(1, len(panels) + judged)
+    for place, (measure, title) in zip(places, panels.items(), strict=False):
+        _draw_lines(place, epochs, rows, {measure: "training", f"val_{measure}": "validation"}, title)
+        if measure == name and decides in rows[0]:
+            best = min(rows, key=lambda row: row.get(decides, np.inf))
+            shown = best.get(f"val_{measure}", best[decides])
+            place.plot(best["epoch"], shown, "o", color=INK, fillstyle="none", markersize=9)
     if not judged:
         return
-    (duty,) = rest
+    duty = places[-1]
     _draw_lines(duty, epochs, rows, {"discriminator_loss": "loss", "duty": "duty cycle"}, "discriminator")
     duty.set_ylim(bottom=0)
     duty.axhline(0.693, color=QUIET, linewidth=0.8, linestyle=":")

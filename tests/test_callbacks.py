@@ -442,6 +442,26 @@ def test_training_curves_are_labelled_in_words_with_whole_epochs():
     assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())
 
 
+def test_training_curves_ring_the_best_epoch_in_the_panel_of_what_decides():
+    """With texture hole error and loss may rise while the distance falls, and the distance chooses the epoch."""
+    row = {"generator_loss": 3.0, "val_generator_loss": 4.0, "hole_l1": 0.1, "val_hole_l1": 0.2, "distance": 5.0}
+    rows = [{**row, "epoch": epoch, "val_distance": value} for epoch, value in ((1, 6.0), (2, 5.2), (3, 5.5))]
+    judged = [{**row, "discriminator_loss": 0.6, "duty": 1.0} for row in rows]
+    for history, decides, titles, panel, ring in (
+        (judged, "val_distance", ["generator loss", "mean error inside the hole", "distance, decides"], 2, (2, 5.2)),
+        (rows, "val_distance", ["generator loss, decides", "mean error inside the hole"], 0, (2, 4.0)),
+        (judged, "val_hole_l1", ["generator loss", "mean error inside the hole, decides"], 1, (1, 0.2)),
+    ):
+        figure = Figure()
+        draw_curves(figure, history, decides)
+        shown = [axes.get_title(loc="left") for axes in figure.axes]
+        assert shown == titles + ["discriminator"] * (history is judged)
+        rings = {
+            i: line for i, axes in enumerate(figure.axes) for line in axes.get_lines() if line.get_fillstyle() == "none"
+        }
+        assert list(rings) == [panel] and tuple(float(part[0]) for part in rings[panel].get_data()) == ring
+
+
 def test_two_trainings_stand_side_by_side_with_chance_and_their_fills():
     unbalanced = {"loss": [2.0, 3.0], "discriminator_loss": [0.6, 0.2], "duty": [1.0, 1.0]}
     unbalanced |= {"adversarial": [0.9, 2.5], "val_hole_l1": [0.28, 0.31]}

@@ -25,7 +25,8 @@ def tool():
     return load_tool("make_figures")
 
 
-PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+STUDY_PAGE = ROOT / "results" / "runs" / "study" / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", STUDY_PAGE, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

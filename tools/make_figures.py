@@ -30,8 +30,9 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).resolve().parents[1]
 MODELS, RESULTS = ROOT / "models", ROOT / "results"
 RUNS, STUDY, DOMAINS = RESULTS / "runs", RESULTS / "runs" / "study", RESULTS / "runs" / "domains"
+INGREDIENTS = RUNS / "ingredients"
 DOCS = ("RESULTS_ANALYSIS", "TRAINING_AT_SCALE", "TRAINING_STORY", "USE_IT")
-PAGES = ("README.md", "models/README.md", *(f"docs/{name}.md" for name in DOCS))
+PAGES = ("README.md", "models/README.md", "results/runs/study/README.md", *(f"docs/{name}.md" for name in DOCS))
 ARMS = ("unbalanced", "balanced")
 FORMS = {"": "", "plain_": ", pix2pix variant"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
@@ -454,6 +455,20 @@ def tabulate_arms():
     return format_markdown([*head, "test hole PSNR, brush, dB", "box, dB"], lines)
 
 
+def tabulate_ingredients():
+    """Short trainings that differ in one ingredient, on validation photos: means over medium and hard holes."""
+    digits = {"texture_distance": 3, "sharpness": 2, "anisotropy": 2, "feature_distance": 3, "hole_psnr": 2, "kid": 0}
+    lines = []
+    for name, text in read_run(INGREDIENTS / "settings.json")["rows"].items():
+        if not (INGREDIENTS / f"{name}.json").is_file():
+            continue
+        means = pd.DataFrame(read_run(INGREDIENTS / f"{name}.json")["cells"]).groupby("kind")[list(digits)].mean()
+        cells = [" · ".join(f"{means[m][kind]:.{n}f}" for kind in ("brush", "box")) for m, n in digits.items()]
+        lines.append([text, *cells])
+    names = {"hole_psnr": "hole PSNR, dB", "kid": "KID × 1000"}
+    return format_markdown(["brush · box", *(names.get(m, m.replace("_", " ")) for m in digits)], lines)
+
+
 def tabulate_ablations():
     """One change each from the reference run, same seed, photos, masks and epochs."""
     lines = []
@@ -608,6 +623,7 @@ TABLES = {
     "accuracy": tabulate_accuracy,
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
+    "ingredients": tabulate_ingredients,
     "speed": tabulate_speed,
     "stages": tabulate_stages,
     "weights": describe_weights,

@@ -83,7 +83,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         write_or_report(write_atomically, self.folder / "history.csv", format_csv(self.rows))
         if find_process()[1] > 1:
             return  # JAX would want every process to draw, each a share of the pictures
-        figure = draw_training(self.rows, self.samples, self.model)
+        figure = draw_training(self.rows, self.samples, self.model, self.monitor)
         write_or_report(save_figure, figure, self.folder / "training.png")
         self.picture = show_live(figure, self.picture)
 
