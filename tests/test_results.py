@@ -16,6 +16,7 @@ from conftest import load_tool
 from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator, prepare_photos, sample_photos
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model
+from inpaint_utils.training.recipe import TEXTURE
 
 ROOT = Path(__file__).parents[1]
 
@@ -388,6 +389,20 @@ def test_settings_files_leave_nothing_to_the_quick_profile():
         assert {"image_size", "samples", "generator_learning_rate"} <= set(settings)
     for settings in new:
         assert {"base_filters", "hole_fill", "normalization"} <= set(settings)
+
+
+def test_the_ingredients_are_what_their_settings_file_says():
+    folder = ROOT / "results" / "runs" / "ingredients"
+    study = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    assert set(study["rows"]) == {*study["runs"], "start", "telea"} and set(study["shown"]) <= set(study["runs"])
+    for path in set(folder.glob("*.json")) - {folder / "settings.json"}:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        assert run["measured"]["photos"] == study["measured_photos"]
+        if path.stem in study["runs"]:
+            assert run["settings"] == {**study["common"], **study["runs"][path.stem]}
+            assert len(pd.read_csv(path.with_suffix(".csv"))) == run["settings"]["epochs"]
+    recipe = {name: value for name, value in study["common"].items() if name in TEXTURE}
+    assert recipe == TEXTURE
 
 
 def test_what_notebook_2_says_of_six_seeds_is_in_its_run_file():

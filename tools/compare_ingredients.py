@@ -5,8 +5,8 @@
     python tools/compare_ingredients.py PHOTOS --start start.keras --vgg19 imagenet recipe_0 no_style
 
 About a quarter of an hour of two cores each. Each run of results/runs/ingredients/settings.json writes its history,
-NAME.csv, and what it was measured at on the validation photos, NAME.json. A run that was killed goes on where it was.
-After them fills.jpg shows sample photos with hard boxes, filled by the runs that the settings' "shown" names.
+NAME.csv, and what its last epoch's generator was measured at on validation photos, NAME.json. A run that was killed
+goes on where it was. After them fills.jpg shows sample photos, filled by the runs that the settings' "shown" names.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from inpaint_utils import build_perceptual, choose_weights, evaluate, figures, f
 from inpaint_utils import load_image, make_callbacks, prepare_photos, sample_photos, set_up_devices
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.evaluation.evaluate import draw_mask
-from inpaint_utils.files import write_atomically
+from inpaint_utils.files import save_model, write_atomically
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.networks.models import change_precision
 from inpaint_utils.training.recipe import TEXTURE
@@ -56,7 +56,7 @@ def main(arguments=None):
         history = (OUTPUTS / name / "history.csv").read_text(encoding="utf-8")
         write_atomically(RESULTS / f"{name}.csv", history)
         set_up_devices("float32")
-        generator = change_precision(load_generator(OUTPUTS / name / "generator_best.keras"), "float32")
+        generator = change_precision(load_generator(OUTPUTS / name / "generator_last.keras"), "float32")
         measured = measure({"generator": generator}, photos, study, options.vgg19)
         write_result(name, {"settings": settings, "backend": keras.backend.backend(), **measured})
     draw_fills({name: text for name, text in study["shown"].items() if (RESULTS / f"{name}.json").is_file()})
@@ -84,6 +84,7 @@ def train(settings, folder, start, photos, vgg19):
     epochs = settings["epochs"]
     callbacks, *_ = make_callbacks(gan, folder, seen, kept, epochs, patience=epochs, decay="cosine")
     gan.fit(seen, validation_data=kept, epochs=epochs, callbacks=callbacks, verbose=0)
+    save_model(gan.generator, folder / "generator_last.keras")
 
 
 def take_weights(start, noise, seed):
@@ -114,7 +115,7 @@ def write_result(name, result):
 
 def draw_fills(shown):
     """A sheet of every ninth sample photo's hard box, blind and without detail, a column for each run of `shown`."""
-    generators = [load_generator(OUTPUTS / name / "generator_best.keras") for name in shown]
+    generators = [load_generator(OUTPUTS / name / "generator_last.keras") for name in shown]
     rows = []
     for number, path in list(enumerate(sample_photos()))[::9]:
         photo = load_image(path, size=256)
