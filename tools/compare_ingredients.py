@@ -59,7 +59,11 @@ def main(arguments=None):
         generator = change_precision(load_generator(OUTPUTS / name / "generator_last.keras"), "float32")
         measured = measure({"generator": generator}, photos, study, options.vgg19)
         write_result(name, {"settings": settings, "backend": keras.backend.backend(), **measured})
-    draw_fills({name: text for name, text in study["shown"].items() if (RESULTS / f"{name}.json").is_file()})
+    missing = [name for name in study["shown"] if not (OUTPUTS / name / "generator_last.keras").is_file()]
+    if missing:
+        print(f"fills.jpg stays as it is: {', '.join(missing)} were not trained here.")
+    else:
+        draw_fills(study["shown"])
 
 
 def train(settings, folder, start, photos, vgg19):
