@@ -185,6 +185,18 @@ def test_a_training_goes_on_from_the_best_networks_of_another(trained):
 
 
 @NO_JAX
+def test_a_training_goes_on_from_a_generators_file_alone(trained):
+    tool = runpy.run_path(str(SCRIPT))
+    given = ["--photos", "photos", "--output", "out", "--start", str(trained / "one" / "generator_best.keras")]
+    generator, judge = tool["open_networks"](tool["read_settings"](given))
+    saved = keras.models.load_model(trained / "one" / "generator_best.keras", compile=False)
+    assert all(map(np.array_equal, generator.get_weights(), saved.get_weights()))
+    learned = keras.models.load_model(trained / "one" / "discriminator_best.keras", compile=False)
+    first, new = learned.get_weights()[0], judge.get_weights()[0]
+    assert first.shape == new.shape and not np.array_equal(first, new)
+
+
+@NO_JAX
 def test_a_wrong_start_is_refused_before_any_work(trained, tmp_path, capsys):
     read = runpy.run_path(str(SCRIPT))["read_settings"]
     shutil.copy(trained / "one" / "generator_best.keras", tmp_path)
@@ -204,6 +216,7 @@ def test_a_wrong_start_is_refused_before_any_work(trained, tmp_path, capsys):
         ([*alone, "--settings", str(file), "--training", "second"], "'second', expected one of first"),
         (["--settings", str(broken), "--training", "first"], "is no file of trainings"),
         (["--settings", "missing.json", "--training", "first"], "is no file of trainings"),
+        (["--start", str(file)], "settings.json is no .keras file"),
     ):
         with pytest.raises(SystemExit):
             read([*given, *more])

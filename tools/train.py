@@ -22,7 +22,15 @@ import keras
 
 from inpaint_utils import InpaintingGAN, PhotoBatches, ThrottledAdam, build_discriminator, build_generator
 from inpaint_utils import build_perceptual, check_settings, choose_weights, find_process
-from inpaint_utils import find_photos, make_callbacks, open_photos, prepare_photos, set_up_devices, take_split
+from inpaint_utils import (
+    find_photos,
+    load_generator,
+    make_callbacks,
+    open_photos,
+    prepare_photos,
+    set_up_devices,
+    take_split,
+)
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model
 from inpaint_utils.networks.models import change_precision
@@ -60,7 +68,9 @@ def read_settings(arguments=None):
     parser.add_argument("--output", required=True, help="folder for results; one that all processes see")
     parser.add_argument("--settings", type=Path, help="settings file such as results/runs/full_scale/settings.json")
     parser.add_argument("--training", help="which training of the settings file")
-    parser.add_argument("--start", type=Path, help="folder of a training whose best networks are to train on")
+    parser.add_argument(
+        "--start", type=Path, help="folder of a training whose best networks train on, or a generator's file"
+    )
     parser.add_argument("--drawers", type=int, default=0, help="processes that draw batches; 0: threads of this one")
     for name, value in SETTINGS.items():
         shown = "as the recipe says" if value == -1 else value
@@ -103,9 +113,11 @@ def read_settings(arguments=None):
             parser.error("--base-filters is for new networks, but --start opens trained ones: leave one out.")
         try:
             generator = find_networks(chosen)[0]
+            filters = read_filters(generator)
         except FileNotFoundError as error:
             parser.error(str(error))
-        filters = read_filters(generator)
+        except (zipfile.BadZipFile, KeyError):
+            parser.error(f"{generator} is no .keras file: --start is a file of a generator, or a training's folder.")
         if filters not in (None, given.get("base_filters", filters)):
             parser.error(
                 f"{options['settings']} asks for {given['base_filters']} base filters, but the networks of --start "
@@ -180,19 +192,25 @@ def find_prepared(settings):
 
 
 def open_networks(settings):
-    """Generator and discriminator: new, or from the folder `start`, then None for a discriminator that none needs."""
-    if not settings.start:
-        told = dict(normalization="none", initialization="he", sees_hole=True)
-        judge = build_discriminator(None, settings.base_filters, **told, seed=settings.seed + 1)
-        return build_generator(None, settings.base_filters, seed=settings.seed), judge
-    policy = keras.config.dtype_policy().name
-    paths = find_networks(settings)
-    networks = [change_precision(keras.models.load_model(path, compile=False), policy) for path in paths]
-    return networks if len(networks) == 2 else [*networks, None]
+    """Generator and discriminator: new, or from `start`, then None for a discriminator that none needs."""
+    if settings.start:
+        policy = keras.config.dtype_policy().name
+        first, *others = find_networks(settings)
+        networks = [load_generator(first), *(keras.models.load_model(path, compile=False) for path in others)]
+        networks = [change_precision(network, policy) for network in networks]
+        if len(networks) == 2 or not settings.start.is_file():
+            return [*networks, None][:2]
+    else:
+        networks = [build_generator(None, settings.base_filters, seed=settings.seed)]
+    filters = networks[0].get_layer("generator_encoder_1").filters
+    told = dict(normalization="none", initialization="he", sees_hole=True)
+    return *networks, build_discriminator(None, filters, **told, seed=settings.seed + 1)
 
 
 def find_networks(settings):
-    """The files of the networks to start from: the generator's, and the discriminator's where its loss counts."""
+    """The files to start from: the generator's, and from a folder the discriminator's where its loss counts."""
+    if settings.start.is_file():
+        return [settings.start]
     names = ["generator"]
     vgg19 = None if settings.vgg19_weights == "none" else settings.vgg19_weights
     weights = choose_weights(vgg19, **{name: getattr(settings, name) for name in TEXTURE})
@@ -200,7 +218,10 @@ def find_networks(settings):
         names.append("discriminator")
     paths = [settings.start / f"{name}_best.keras" for name in names]
     if missing := [str(path) for path in paths if not path.is_file()]:
-        raise FileNotFoundError(f"There is no {missing[0]}: --start is the folder that a finished training wrote.")
+        raise FileNotFoundError(
+            f"There is no {missing[0]}: --start is the folder that a finished training wrote, or a generator's .keras "
+            "file, which gets a new discriminator."
+        )
     return paths
 
 
