@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import build_tiny_features
 
 from conftest import load_tool
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.data.masks import create_mask
 from inpaint_utils.data.photos import open_photos, prepare_photos, sample_photos
+from inpaint_utils.files import save_model
+from inpaint_utils.inference.inpaint import load_generator
+from inpaint_utils.networks.models import build_generator
 
 TOOLS = sorted((Path(__file__).parents[1] / "tools").glob("*.py"))
 EXIT_THEMSELVES = ("publish_kaggle", "publish_model", "run_notebooks")  # the last runs without the package
@@ -107,3 +111,39 @@ def test_the_benchmark_refuses_what_it_cannot_measure(arguments, message, capsys
     with pytest.raises(SystemExit):
         load_tool("bench_inference").main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_ingredients_are_compared_and_a_killed_comparison_goes_on(tmp_path, monkeypatch, capsys):
+    tool = load_tool("compare_ingredients")
+    study = json.loads((tool.RESULTS / "settings.json").read_text(encoding="utf-8"))
+    study["photos"] |= {"image_size": 128, "validation_share": 0.4}
+    study["common"] |= {"batch_size": 2, "samples": 4, "epochs": 1, "judged_size": 96, "precision": "float32"}
+    study |= {"measured_photos": 2, "shown": {"style_alone_0": "alone"}}
+    study["runs"] = {name: study["runs"][name] for name in ("style_alone_0", "no_noise")}
+    for name in ("results", "outputs", "photos"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(tool, name.upper(), tmp_path / name, raising=False)
+    (tmp_path / "results" / "settings.json").write_text(json.dumps(study))
+    monkeypatch.setattr("inpaint_utils.evaluation.evaluate.FEWEST_PHOTOS", 2)
+    monkeypatch.setattr(tool, "build_perceptual", lambda *_: build_tiny_features())
+    for path in sample_photos()[:6]:
+        (tmp_path / "photos" / path.name).symlink_to(path)
+    save_model(build_generator(None, 2, noise=False), tmp_path / "start.keras")
+    given = [str(tmp_path / "photos"), "--start", str(tmp_path / "start.keras")]
+
+    tool.main([*given, "no_noise"])
+    assert "fills.jpg stays as it is: style_alone_0 were not trained here" in capsys.readouterr().out
+    (tmp_path / "results" / "no_noise.json").unlink()  # as if killed while measuring
+    tool.main(given)
+
+    assert (tmp_path / "results" / "fills.jpg").is_file()
+    assert len((tmp_path / "outputs" / "no_noise" / "history.csv").read_text().splitlines()) == 2, "trained once"
+    cells = {}
+    for name in study["runs"]:
+        result = json.loads((tmp_path / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        assert result["settings"] == {**study["common"], **study["runs"][name]}
+        trained = load_generator(tmp_path / "outputs" / name / "generator_last.keras")
+        assert any("noise" in layer.name for layer in trained.layers) == (name != "no_noise")
+        cells[name] = result["cells"]
+        assert len(cells[name]) == 4 and all(row[measure] > 0 for row in cells[name] for measure in tool.MEASURES)
+    assert cells["style_alone_0"] != cells["no_noise"]
