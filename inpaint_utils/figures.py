@@ -264,7 +264,7 @@ def _draw_lines(place, epochs, rows, labels, title):
             place.plot(epochs, [row.get(name) for row in rows], "o-", markersize=2.5, color=colour, label=label)
     place.set_title(title, fontsize=9, color=INK, loc="left")
     place.set_xlabel("epoch", fontsize=8)
-    place.xaxis.set_major_locator(MaxNLocator(integer=True))
+    place.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     place.tick_params(labelsize=8)
     place.spines[["top", "right"]].set_visible(False)
     place.legend(fontsize=8, frameon=False)

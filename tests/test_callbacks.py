@@ -432,14 +432,16 @@ def test_a_real_notebook_shows_one_text_and_one_picture(tmp_path, monkeypatch):
     assert "image/jpeg" in outputs[1].data
 
 
-def test_training_curves_are_labelled_in_words_with_whole_epochs():
+@pytest.mark.parametrize("last", [1, 2, 7])
+def test_training_curves_are_labelled_in_words_with_whole_epochs(last):
     row = {"generator_loss": 3.0, "val_generator_loss": 4.0, "hole_l1": 0.1, "val_hole_l1": 0.2}
-    rows = [{**row, "epoch": epoch, "discriminator_loss": 0.6, "duty": 1.0} for epoch in (1, 2)]
+    rows = [{**row, "epoch": epoch, "discriminator_loss": 0.6, "duty": 1.0} for epoch in range(1, last + 1)]
     figure = Figure()
     draw_curves(figure, rows)
     labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
     assert labels == [["training", "validation"], ["training", "validation"], ["loss", "duty cycle"]]
     assert all(float(tick).is_integer() for axes in figure.axes for tick in axes.get_xticks())
+    assert all(np.ptp(axes.get_xlim()) < last + 1 for axes in figure.axes)
 
 
 def test_training_curves_ring_the_best_epoch_in_the_panel_of_what_decides():
