@@ -19,7 +19,7 @@ from tiny import (
 
 import inpaint_utils.training.gan as gan_module
 from inpaint_utils.inference.inpaint import build_input
-from inpaint_utils.networks.models import build_discriminator
+from inpaint_utils.networks.models import build_discriminator, build_generator
 from inpaint_utils.training.gan import CHANCE, InpaintingGAN, ThrottledAdam, decode_batch
 
 STEPS = 12
@@ -457,3 +457,10 @@ def test_the_optimizer_does_not_count_the_networks_weights_as_its_own():
     gan.optimizer.build(gan.trainable_variables)
     own = {id(variable) for variable in gan.optimizer.variables}
     assert not own & {id(variable) for variable in gan.trainable_variables}
+
+
+def test_photos_of_a_size_that_no_generator_takes_are_refused():
+    gan = InpaintingGAN(build_generator(None, 2), adversarial_weight=0, perceptual_weight=0)
+    gan.compile()
+    with pytest.raises(ValueError, match="cannot take photos of 100×100 pixels.*crop_size.*multiples of 128"):
+        gan.fit(make_batches(size=128, crop_size=100), epochs=1, verbose=0)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ..data.batches import decode_batch
+from ..networks.models import SIZE_MULTIPLE
 from ..networks.perceptual import compare_features, compare_textures
 
 CHANCE = 0.6931  # −log ½: the discriminator's loss when it cannot tell a photo from a filled one
@@ -173,7 +174,17 @@ class InpaintingGAN(keras.Model):
                 self.optimizer.build(self.trainable_variables)
 
     def call(self, batch, training=False):
-        return self.generator(decode_batch(batch)[2], training=training)
+        pictures = decode_batch(batch)[2]
+        try:
+            return self.generator(pictures, training=training)
+        except (TypeError, ValueError) as error:
+            height, width = pictures.shape[1:3]
+            if not (height % SIZE_MULTIPLE or width % SIZE_MULTIPLE):
+                raise
+            raise ValueError(
+                f"The generator cannot take photos of {height}×{width} pixels: height and width of photos, and "
+                f"crop_size of PhotoBatches, must be multiples of {SIZE_MULTIPLE} for one of build_generator."
+            ) from error
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         photo, mask, _ = decode_batch(x)
