@@ -57,7 +57,7 @@ SETTINGS = {
     **dict.fromkeys(("generator_learning_rate", "discriminator_learning_rate"), RATE),
     **dict.fromkeys(set(TEXTURE) - {"judged_size"}, RECIPE_WEIGHT),
     "judged_size": (int, lambda number: number >= -1, "a whole number, 0 or more, or -1 for the recipe's"),
-    "throttle_threshold": WEIGHT,
+    **dict.fromkeys(("throttle_threshold", "detail_gain"), WEIGHT),
     **dict.fromkeys(("validation_share", "test_share", "ema_momentum"), SHARE),
     "guidance": (float, lambda number: 0 <= number <= 1, "a share from 0 to 1"),
     "max_hours": (float, lambda number: number > 0, "a number above 0"),

@@ -367,6 +367,28 @@ def test_a_discriminator_that_sees_the_hole_takes_a_fourth_channel():
     assert build_discriminator(128, 4, sees_hole=True).input_shape == (None, 128, 128, 4)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_discriminator_sees_fine_detail_magnified(policy, tmp_path):
+    built = change_precision(build_discriminator(None, 4, sees_hole=True, detail_gain=8.0), policy)
+    save_model(built, tmp_path / "judge.keras")
+    judge = keras.models.load_model(tmp_path / "judge.keras", compile=False)
+    flat = np.full((1, 64, 64, 4), 0.7, np.float32)
+    fine = flat.copy()
+    fine[0, 32, 32, :3] += 0.1  # one pixel: less its mean over 25, of a picture in [-1, 1], eight times
+    seen = keras.Model(judge.input, judge.get_layer("discriminator_seen").output)
+    shown = [np.asarray(seen(picture)) for picture in (flat, fine)]
+    assert shown[0].shape == (1, 64, 64, 7) and np.abs(shown[0][..., 4:]).max() < 1e-5, "nothing, at the sides too"
+    np.testing.assert_allclose(shown[1][0, 32, 32, 4:], 8 * 2 * 0.1 * 24 / 25, rtol=1e-4)
+    np.testing.assert_allclose(shown[1][..., :4], fine * 2 - 1, atol=1e-6)
+    assert judge(fine).shape == build_discriminator(None, 4)(fine[..., :3]).shape
+
+
+def test_a_detail_gain_that_is_none_is_refused():
+    for gain in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"detail_gain is {gain}, expected 0 .* or more"):
+            build_discriminator(None, 4, detail_gain=gain)
+
+
 def test_an_unknown_initialization_is_refused():
     with pytest.raises(ValueError, match="initialization is 'zeros', expected one of"):
         build_discriminator(128, 4, initialization="zeros")

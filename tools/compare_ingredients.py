@@ -77,6 +77,7 @@ def train(settings, folder, start, photos, vgg19):
     perceptual = build_perceptual(vgg19)
     generator = take_weights(start, noise=settings["noise"], seed=settings["seed"])
     told = {name: settings[name] for name in ("initialization", "sees_hole")}
+    told["detail_gain"] = settings.get("detail_gain", 0.0)
     judge = build_discriminator(None, settings["base_filters"], normalization="none", **told, seed=settings["seed"] + 1)
     weights = choose_weights(perceptual, **{name: settings[name] for name in TEXTURE})
     heard = weights["adversarial_weight"] or weights["matching_weight"]

@@ -58,6 +58,7 @@ SETTINGS = {
     "max_hours": 1e6,
     "vgg19_weights": "imagenet",
     "patch_labels": "hole",
+    "detail_gain": 0.0,
     **dict.fromkeys(TEXTURE, -1.0),
 }
 
@@ -203,7 +204,7 @@ def open_networks(settings):
     else:
         networks = [build_generator(None, settings.base_filters, seed=settings.seed)]
     filters = networks[0].get_layer("generator_encoder_1").filters
-    told = dict(normalization="none", initialization="he", sees_hole=True)
+    told = dict(normalization="none", initialization="he", sees_hole=True, detail_gain=settings.detail_gain)
     return *networks, build_discriminator(None, filters, **told, seed=settings.seed + 1)
 
 

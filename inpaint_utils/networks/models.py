@@ -1,5 +1,7 @@
 """The two networks: a U-Net generator and a 70×70 PatchGAN discriminator, in stock Keras layers only."""
 
+import math
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -9,7 +11,8 @@ from .smooth_fill import FILLS, fill_smoothly
 ENCODER = (1, 2, 4, 8, 8, 8, 8)  # filters of the seven encoder blocks, in units of base_filters
 DECODER = (8, 8, 8, 4, 2, 1, 1)  # filters of the seven decoder blocks
 SIZE_MULTIPLE = 2 ** len(ENCODER)  # seven halvings: height and width must be multiples of 128
-FLOAT32_LAYERS = ("fill_", "generator_change", "discriminator_logits")  # and "raw": in every precision
+SEEN = ("discriminator_shades", "discriminator_detail", "discriminator_seen")  # in float32: little is left of a photo
+FLOAT32_LAYERS = ("fill_", "generator_change", "discriminator_logits", *SEEN)  # and "raw": in every precision
 HOLE_FILLS = (*FILLS, "black")
 INITIALIZATIONS = ("normal", "he")
 NORMALIZATIONS = ("instance", "batch", "none")
@@ -103,7 +106,13 @@ def build_generator(
 
 
 def build_discriminator(
-    image_size=256, base_filters=64, normalization="instance", initialization="normal", sees_hole=False, seed=1
+    image_size=256,
+    base_filters=64,
+    normalization="instance",
+    initialization="normal",
+    sees_hole=False,
+    detail_gain=0.0,
+    seed=1,
 ):
     """Build the PatchGAN discriminator: four convolutional blocks, then one logit for each 70×70 patch.
 
@@ -117,14 +126,24 @@ def build_discriminator(
         initialization: of the weights, "normal" with deviation 0.02 as in pix2pix, or "he" (He et al. 2015, arXiv
             1502.01852). Without normalization use "he": after "normal" the logits hardly depend on the picture.
         sees_hole: whether it takes a fourth channel, 1 in the hole, so that it need not find the hole first.
+        detail_gain: float; above 0 the first block also sees the picture minus its mean over 5×5 pixels, this many
+            times as large. Colours and shades differ far more than textures do, so that it looks at these first.
         seed: int, for the initial weights.
 
-    Raises: ValueError for an image_size, base_filters, normalization or initialization that is none of these.
+    Raises: ValueError for an image_size, base_filters, normalization, initialization or detail_gain that is none of
+        these.
     """
     _check_sizes(image_size, base_filters)
+    if not 0 <= detail_gain < math.inf:
+        raise ValueError(f"detail_gain is {detail_gain}, expected 0 (no detail beside the picture) or more, such as 8.")
     make = Block("discriminator", normalization, seed, initialization)
     image = keras.Input((image_size, image_size, 4 if sees_hole else 3), name="image")
     x = image * 2 - 1
+    if detail_gain:
+        shades, detail, seen = SEEN
+        shades = layers.AveragePooling2D(5, 1, padding="same", dtype="float32", name=shades)(x)
+        detail = layers.Subtract(dtype="float32", name=detail)([x, shades])[..., :3] * detail_gain
+        x = layers.Concatenate(dtype="float32", name=seen)([x, detail])
     for level, (multiple, strides) in enumerate(((1, 2), (2, 2), (4, 2), (8, 1)), start=1):
         x = make.down(x, base_filters * multiple, f"block_{level}", normalize=level > 1, strides=strides, pad=True)
     x = layers.ZeroPadding2D(1, name="discriminator_pad_logits")(x)
