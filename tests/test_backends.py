@@ -175,6 +175,12 @@ def test_two_processes_write_one_set_of_files_and_the_history_of_one(trained):
 
 
 @NO_JAX
+def test_processes_that_draw_end_in_silence_with_the_training(trained):
+    log = (trained / "one_0.log").read_text()
+    assert "epoch   2/2" in log and "Traceback" not in log
+
+
+@NO_JAX
 def test_a_training_goes_on_from_the_best_networks_of_another(trained):
     tool = runpy.run_path(str(SCRIPT))
     given = ["--photos", "photos", "--output", "out", "--start", str(trained / "one")]

@@ -7,6 +7,7 @@ command line says otherwise. docs/TRAINING_AT_SCALE.md has more commands.
 """
 
 import argparse
+import atexit
 import functools
 import json
 import multiprocessing
@@ -265,6 +266,7 @@ def draw_elsewhere(count, folder, choices):
     own = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")}
     os.environ.update(CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu")  # the GPU is not theirs
     pool = multiprocessing.get_context("spawn").Pool(count, start_drawing, (folder, choices))
+    atexit.register(pool.terminate)  # at the very end its pipes are closed, and it would say so in a traceback
     for name, value in own.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
     photos, workers = open_photos(Path(folder)).images, count + 1
