@@ -79,7 +79,7 @@ def draw_curves(figure, rows, decides="val_distance"):
     name = decides.removeprefix("val_")
     name = "generator_loss" if name == "distance" and not judged else name
     if decides in rows[0]:
-        panels[name] = f"{panels.get(name, name)}, decides"
+        panels[name] = f"{panels.get(name, name.replace('_', ' '))}, decides"
     places = figure.subplots(1, len(panels) + judged)
     for place, (measure, title) in zip(places, panels.items(), strict=False):
         _draw_lines(place, epochs, rows, {measure: "training", f"val_{measure}": "validation"}, title)

@@ -69,6 +69,20 @@ def test_the_history_file_has_a_row_an_epoch_with_every_measure(finished):
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_with_a_style_loss_what_vgg19_sees_decides_and_else_the_loss(tmp_path):
+    image = keras.Input((None, None, 3))
+    perceptual = keras.Model(image, [keras.layers.AveragePooling2D(side)(image) for side in (2, 4)])
+    for weights, expected in (
+        (dict(perceptual=perceptual, perceptual_weight=1.0, style_weight=1.0), "val_visual_distance"),
+        (dict(perceptual=perceptual, perceptual_weight=1.0), "val_distance"),
+        ({}, "val_distance"),
+    ):
+        gan, used, history = train_in(tmp_path / f"{len(weights)}", 1, build_tiny_gan(**weights), train=make_batches(1))
+        decide = [callback.monitor for callback in used if hasattr(callback, "monitor")]
+        assert decide == [expected] * 4
+        assert used[4].best == pytest.approx(history.history[expected][0])
+
+
 def test_the_best_networks_open_with_plain_keras_and_score_as_told(finished):
     folder, _, used, history = finished
     best = used[4]

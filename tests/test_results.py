@@ -406,6 +406,18 @@ def test_the_ingredients_are_what_their_settings_file_says():
     assert recipe == TEXTURE
 
 
+def test_the_epoch_that_vgg19_chooses_is_better_than_the_loss_s():
+    folder = ROOT / "results" / "runs" / "ingredients"
+    for path in (folder / "chosen").glob("*.json"):
+        chosen, last = (json.loads(file.read_text(encoding="utf-8")) for file in (path, folder / path.name))
+        rows = pd.read_csv(folder / f"{path.stem}.csv")
+        assert rows["epoch"][rows["val_distance"].idxmin()] == chosen["epoch"] < len(rows)
+        assert (rows["val_perceptual"] + rows["val_style"]).idxmin() == len(rows) - 1
+        assert chosen["measured"] == last["measured"]
+        kid = [np.array([cell["kid"] for cell in run["cells"]]) for run in (chosen, last)]
+        assert (kid[1] < kid[0]).all()
+
+
 def test_what_notebook_2_says_of_six_seeds_is_in_its_run_file():
     rows = pd.read_csv(ROOT / "results" / "runs" / "small_balance.csv").set_index("arm")["hole_error_last_four_epochs"]
     cells = json.loads((ROOT / "notebooks" / "02_model_training.ipynb").read_text(encoding="utf-8"))["cells"]

@@ -22,7 +22,8 @@ METRICS = (
     "cells",  # mean |raw − photo| of colours averaged over 8×8 pixels of the hole
     "perceptual",  # VGG19 feature distance of filled and photo
     "style",  # VGG19 texture distance (Gram matrices) of filled and photo
-    "distance",  # the generator's loss without adversarial and matching: the best epoch is chosen by it
+    "distance",  # the generator's loss without adversarial and matching
+    "visual_distance",  # perceptual and style, equal parts
     "hole_l1",  # mean |raw − photo| over hole pixels
     "duty",  # share of the steps on which the discriminator trained
 )
@@ -216,6 +217,7 @@ class InpaintingGAN(keras.Model):
             + self.perceptual_weight * values["perceptual"]
             + self.style_weight * values["style"]
         )
+        values["visual_distance"] = values["perceptual"] + values["style"]
         g_loss = values["generator_loss"] = (
             values["distance"]
             + self.adversarial_weight * values["adversarial"]

@@ -2,7 +2,7 @@
 
 import keras
 
-from .callbacks import BEST_BY, SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
+from .callbacks import BEST_BY, BEST_BY_TEXTURE, SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
 from .resume import Resume, remember_start
 
 
@@ -16,7 +16,7 @@ def make_callbacks(
     decay="plateau",
     plateau_patience=2,
     max_hours=None,
-    monitor=BEST_BY,
+    monitor=None,
     settings=None,
 ):
     """The callbacks of a training, in the order that they need.
@@ -34,7 +34,8 @@ def make_callbacks(
         decay: "plateau" or "cosine", see `plan_learning_rate`.
         plateau_patience: epochs without improvement before the learning rates are halved.
         max_hours: float, or None for no limit.
-        monitor: the measure that decides all of this, to be made small.
+        monitor: the measure that decides all of this, to be made small; None for "val_visual_distance" with a style
+            loss, else "val_distance".
         settings: dict of JSON values that a resumed training must share, beside those that `Resume` reads itself.
 
     Returns: (callbacks, monitor, best): the list for `fit`, and of it the `TrainingMonitor`, which has the history, and
@@ -42,6 +43,7 @@ def make_callbacks(
     Raises:
         ValueError: for another decay.
     """
+    monitor = monitor or (BEST_BY_TEXTURE if gan.style_weight else BEST_BY)
     watched = dict(monitor=monitor, mode="min")
     start = remember_start(gan)
     shown, best = TrainingMonitor(output, validation[0][0], monitor), SaveBest(output, monitor)
