@@ -144,7 +144,7 @@ def kaggle_run(kaggle, tmp_path_factory):
             path.chmod(0o555 if path.is_dir() else 0o444)
     environment = {"INPAINT_KAGGLE_FOLDER": str(kaggle), "INPAINT_OUTPUT_FOLDER": str(kaggle / "working")}
     executed = tmp_path_factory.mktemp("executed")
-    settings = ["-o", executed, *TINY, "-p", "photo_limit", 12]
+    settings = ["-o", executed, *TINY, "-p", "photo_limit", 12, "-p", "detail_gain", 4]
     status, text = run_as_a_command(
         *settings, **environment, **OFFLINE, folder=kaggle / "copy", python=kaggle / "python"
     )
@@ -210,6 +210,9 @@ def test_changed_parameters_arrive(kaggle, kaggle_run):
     assert "128 px, 4 filters" in printed(executed / NOTEBOOKS[1].name)
     rows = (kaggle / "working" / "02_model_training" / "history.csv").read_text().splitlines()
     assert len(rows) == 2, "one epoch"
+    path = kaggle / "working" / "02_model_training" / "discriminator_best.keras"
+    discriminator = keras.models.load_model(path, compile=False)
+    assert "discriminator_detail" in [layer.name for layer in discriminator.layers]
 
 
 def test_the_saved_quick_training_beats_one_mean_colour_for_each_hole():
