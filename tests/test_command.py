@@ -163,7 +163,14 @@ def test_a_folder_is_paired_by_name_and_goes_on_after_bad_pairs(run):
                         ("empty", "empty file")):  # fmt: skip
         assert any(name in sentence and words in sentence for sentence in sentences), (name, sentences)
     assert np.array_equal(split(read("filled/deep/c.png"))[0], split(draw_photo())[0])
-    assert "100%" in errors, "no progress bar"
+
+
+def test_a_folder_shows_a_bar_in_a_terminal_and_none_in_a_log(run, monkeypatch):
+    write("photos/a.png", draw_photo())
+    write_mask("masks/a.png")
+    assert run("photos", "masks", "-o", "filled")[2] == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "100%" in run("photos", "masks", "-o", "again")[2]
 
 
 def test_a_folder_without_bad_pairs_ends_with_0(run):

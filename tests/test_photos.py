@@ -173,6 +173,14 @@ def test_anything_after_the_end_of_a_jpeg_is_ignored(tmp_path):
         assert load_image(tmp_path / f"{i}.jpg").shape == (64, 64, 3)
 
 
+def test_preparing_draws_a_bar_where_it_should(tmp_path, monkeypatch, capsys):
+    cases = ((True, False, True), (False, True, False), (None, False, False), (None, True, True))
+    for progress, terminal, drawn in cases:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        prepare_photos(sample_photos()[:3], tmp_path, 64, progress=progress)
+        assert ("photo/s" in capsys.readouterr().err) == drawn
+
+
 def test_a_progressive_jpeg_is_read_and_refused_when_cut(tmp_path, rng):
     pixels = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
     path = write_raw(tmp_path / "slow.jpg", pixels, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)

@@ -46,7 +46,7 @@ def main(arguments=None):
         parser.error(f"there is no run {', '.join(sorted(unknown))}, expected some of {', '.join(study['runs'])}.")
     start = load_generator(options.start)
     paths, skipped = find_photos(options.photos)
-    photos = prepare_photos(paths, OUTPUTS / "photos", skipped=skipped, **study["photos"])
+    photos = prepare_photos(paths, OUTPUTS / "photos", skipped=skipped, progress=None, **study["photos"])
     if not (RESULTS / "start.json").is_file():
         write_result("start", measure({"generator": start}, photos, study, options.vgg19))
         write_result("telea", measure({"Telea": telea_fill}, photos, study, options.vgg19))

@@ -108,8 +108,9 @@ def main(arguments=None):
         fills, clocks = see_sides(fills, options.sides)
 
     paths, skipped = find_photos(options.photos)
+    shares = dict(validation_share=0, test_share=0)
     photos = prepare_photos(
-        paths, options.prepared, image_size=options.image_size, validation_share=0, test_share=0, skipped=skipped
+        paths, options.prepared, image_size=options.image_size, skipped=skipped, progress=None, **shares
     )
     if options.trained_on:
         check_disjoint(photos, open_photos(options.trained_on))
@@ -123,7 +124,7 @@ def main(arguments=None):
     started = time.perf_counter()
     measures = dict(perceptual=perceptual, deep_features=deep_features)
     batch_size = max(1, 8 * 256**2 // options.image_size**2)  # VGG19's maps of large pictures fill the memory
-    result = evaluate(fills, photos.images, **chosen, **measures, batch_size=batch_size)
+    result = evaluate(fills, photos.images, **chosen, **measures, batch_size=batch_size, progress=None)
     name, problem = options.name, None
     if options.update:
         try:

@@ -47,7 +47,7 @@ def main(arguments=None):
     size = study["photos"]["image_size"]
     paths, skipped = find_photos(options.test_photos)
     shares = dict(validation_share=0, test_share=0)
-    test = prepare_photos(paths, OUTPUTS / "test", image_size=size, skipped=skipped, **shares)
+    test = prepare_photos(paths, OUTPUTS / "test", image_size=size, skipped=skipped, progress=None, **shares)
     check_disjoint(test, open_photos(photos))
     if not (RESULTS / "baselines.json").is_file():
         fills = {"mean colour": mean_fill, "Telea": telea_fill, "Navier–Stokes": navier_stokes_fill}

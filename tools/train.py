@@ -189,7 +189,8 @@ def find_prepared(settings):
         return folder
     paths, skipped = find_photos(folder)
     folder = Path(settings.output) / "photos"
-    prepare_photos(paths, folder, image_size=settings.image_size, test_share=0.0, skipped=skipped)
+    chosen = dict(image_size=settings.image_size, test_share=0.0, skipped=skipped, progress=None)
+    prepare_photos(paths, folder, **chosen)
     return folder
 
 

@@ -68,7 +68,7 @@ def _run(options, filled, stopped):
         print(error, file=sys.stderr)
         return 1
     count, notes = len(jobs) + len(reasons), []
-    for i, job in enumerate(tqdm(jobs, unit="photo", disable=not options.photo.is_dir())):
+    for i, job in enumerate(tqdm(jobs, unit="photo", disable=None if options.photo.is_dir() else True)):
         if stopped:
             raise KeyboardInterrupt
         seed = [options.seed, i]

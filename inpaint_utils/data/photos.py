@@ -142,6 +142,8 @@ def prepare_photos(
     the order of `paths` or threads. Leave `seed` as it is, also where a training has another one: otherwise
     photos that one notebook tests with may be photos that another one trained on.
 
+    `progress` draws a bar; None draws one in a terminal only, and none into a log file.
+
     Raises ValueError for fewer than 3 usable photos or a photos.csv that cannot be read, and OSError where it cannot
     write.
     """
@@ -272,7 +274,7 @@ def _decode_photos(paths, names, file, size, skipped, progress):
     places, kept, hashes, files, thumbnails, start = {}, [], [], [], [], write_header(0)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(paths), unit="photo", disable=not progress) as bar,
+        tqdm(total=len(paths), unit="photo", disable=None if progress is None else not progress) as bar,
     ):
         for first in range(0, len(paths), 64):
             some = paths[first : first + 64]  # a few at a time: threads far ahead of the disk would fill the memory

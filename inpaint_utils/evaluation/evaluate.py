@@ -172,6 +172,7 @@ def evaluate(
         deep_features: None, or a model of `build_perceptual` with layer_names=("block4_conv4", "block5_conv4"), which
             no loss trains on, for the table's column kid: 1000 times the `kernel_distance` of a cell's pictures
             from the photos. Needs at least 50 photos.
+        progress: whether to draw a bar; None draws one in a terminal only, and none into a log file.
 
     Returns: an Evaluation. Flags, counted in its table: "nan", the answer is not finite and left out of the means;
         "range", values were outside [0, 1] and clipped; "alters kept", the raw answer differs from the photo in kept
@@ -205,7 +206,8 @@ def evaluate(
     judged = {(name, *cell, mode): [] for name in fills for cell in cells for mode in modes if (mode, name) in runs}
     mask_hash, photo_hash = hashlib.sha256(), hashlib.sha256()
     deep = defaultdict(list)  # what `embed` finds, of one batch after the other
-    bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=not progress)
+    hidden = None if progress is None else not progress
+    bar = tqdm(total=len(cells) * len(runs) * len(indices), unit="picture", disable=hidden)
     with ThreadPoolExecutor() as pool, bar:
         for (kind, level), start in itertools.product(cells, range(0, len(indices), batch_size)):
             some = range(start, min(start + batch_size, len(indices)))
