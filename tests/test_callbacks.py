@@ -15,9 +15,9 @@ import nbformat
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tiny import build_tiny_gan, make_batches, read_weights, same_bits
+from tiny import build_tiny_gan, build_tiny_generator, make_batches, read_weights, same_bits
 
-from inpaint_utils import ThrottledAdam, files
+from inpaint_utils import InpaintingGAN, ThrottledAdam, files
 from inpaint_utils.figures import SIDE_BY_SIDE, draw_curves, draw_side_by_side
 from inpaint_utils.training import callbacks
 from inpaint_utils.training.callbacks import SaveBest, TimeBudget, TrainingMonitor, describe_epoch, plan_learning_rate
@@ -69,15 +69,18 @@ def test_the_history_file_has_a_row_an_epoch_with_every_measure(finished):
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_with_a_style_loss_what_vgg19_sees_decides_and_else_the_loss(tmp_path):
+def test_a_discriminator_and_a_style_loss_are_judged_by_vgg19(tmp_path):
     image = keras.Input((None, None, 3))
     perceptual = keras.Model(image, [keras.layers.AveragePooling2D(side)(image) for side in (2, 4)])
-    for weights, expected in (
-        (dict(perceptual=perceptual, perceptual_weight=1.0, style_weight=1.0), "val_visual_distance"),
-        (dict(perceptual=perceptual, perceptual_weight=1.0), "val_distance"),
-        ({}, "val_distance"),
+    style = dict(perceptual=perceptual, perceptual_weight=1.0, style_weight=1.0)
+    alone = InpaintingGAN(build_tiny_generator(), None, adversarial_weight=0, **style)
+    alone.compile()
+    for name, gan, expected in (
+        ("both", build_tiny_gan(**style), "val_visual_distance"),
+        ("no discriminator", alone, "val_distance"),
+        ("no style", build_tiny_gan(**{**style, "style_weight": 0.0}), "val_distance"),
     ):
-        gan, used, history = train_in(tmp_path / f"{len(weights)}", 1, build_tiny_gan(**weights), train=make_batches(1))
+        gan, used, history = train_in(tmp_path / name, 1, gan, train=make_batches(1))
         decide = [callback.monitor for callback in used if hasattr(callback, "monitor")]
         assert decide == [expected] * 4
         assert used[4].best == pytest.approx(history.history[expected][0])

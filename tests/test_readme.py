@@ -18,7 +18,8 @@ from inpaint_utils.networks.perceptual import LAYERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "models/README.md", "results/runs/study/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "models/README.md")),
+    *(ROOT / "results" / "runs" / name / "README.md" for name in ("study", "ingredients")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)

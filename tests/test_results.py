@@ -27,7 +27,8 @@ def tool():
 
 
 STUDY_PAGE = ROOT / "results" / "runs" / "study" / "README.md"
-PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", STUDY_PAGE, *sorted((ROOT / "docs").glob("*.md"))]
+OWN_PAGES = [STUDY_PAGE, ROOT / "results" / "runs" / "ingredients" / "README.md"]
+PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", *OWN_PAGES, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -32,7 +32,8 @@ MODELS, RESULTS = ROOT / "models", ROOT / "results"
 RUNS, STUDY, DOMAINS = RESULTS / "runs", RESULTS / "runs" / "study", RESULTS / "runs" / "domains"
 INGREDIENTS = RUNS / "ingredients"
 DOCS = ("RESULTS_ANALYSIS", "TRAINING_AT_SCALE", "TRAINING_STORY", "USE_IT")
-PAGES = ("README.md", "models/README.md", "results/runs/study/README.md", *(f"docs/{name}.md" for name in DOCS))
+OWN_PAGES = ("results/runs/study/README.md", "results/runs/ingredients/README.md")
+PAGES = ("README.md", "models/README.md", *OWN_PAGES, *(f"docs/{name}.md" for name in DOCS))
 ARMS = ("unbalanced", "balanced")
 FORMS = {"": "", "plain_": ", pix2pix variant"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
@@ -455,16 +456,20 @@ def tabulate_arms():
     return format_markdown([*head, "test hole PSNR, brush, dB", "box, dB"], lines)
 
 
-def tabulate_ingredients():
-    """Short trainings that differ in one ingredient, on validation photos: means over medium and hard holes."""
+def tabulate_ingredients(told=False):
+    """Short trainings that differ in one ingredient, on validation photos: means over medium and hard holes.
+
+    told: only the rows and measures that the story tells of.
+    """
     digits = {"texture_distance": 3, "sharpness": 2, "anisotropy": 2, "feature_distance": 3, "hole_psnr": 2, "kid": 0}
-    lines = []
-    for name, text in read_run(INGREDIENTS / "settings.json")["rows"].items():
+    digits = {name: places for name, places in digits.items() if not told or name not in ("anisotropy", "sharpness")}
+    lines, study = [], read_run(INGREDIENTS / "settings.json")
+    for name in study["told"] if told else study["rows"]:
         if not (INGREDIENTS / f"{name}.json").is_file():
             continue
         means = pd.DataFrame(read_run(INGREDIENTS / f"{name}.json")["cells"]).groupby("kind")[list(digits)].mean()
         cells = [" · ".join(f"{means[m][kind]:.{n}f}" for kind in ("brush", "box")) for m, n in digits.items()]
-        lines.append([text, *cells])
+        lines.append([study["rows"][name], *cells])
     names = {"hole_psnr": "hole PSNR, dB", "kid": "KID × 1000"}
     return format_markdown(["brush · box", *(names.get(m, m.replace("_", " ")) for m in digits)], lines)
 
@@ -624,6 +629,7 @@ TABLES = {
     "arms": tabulate_arms,
     "ablations": tabulate_ablations,
     "ingredients": tabulate_ingredients,
+    "ingredients_told": partial(tabulate_ingredients, told=True),
     "speed": tabulate_speed,
     "stages": tabulate_stages,
     "weights": describe_weights,

@@ -19,8 +19,9 @@ from ..files import format_csv, replacing, save_model, write_atomically
 from ..host import find_process, is_interactive
 
 BEST_BY = "val_distance"  # the measure that every choice goes by: best epoch, early stop, lower learning rates
-# With a style loss. The distance holds L1, which rises while texture comes, and finds the best epoch too early: in two
-# trainings it kept the second and the third of four, and the last had a lower KID (results/runs/ingredients/chosen).
+# With a style loss and a discriminator. The distance holds L1, which rises while texture comes, and is least too early:
+# in two trainings it kept the second and the third of four epochs, and the last had a lower KID
+# (results/runs/ingredients/chosen).
 BEST_BY_TEXTURE = "val_visual_distance"
 EPOCHS_SHOWN = 20  # lines below each other in a notebook; history.csv has them all
 NETWORKS = ("generator_best.keras", "discriminator_best.keras")

@@ -35,7 +35,7 @@ def make_callbacks(
         plateau_patience: epochs without improvement before the learning rates are halved.
         max_hours: float, or None for no limit.
         monitor: the measure that decides all of this, to be made small; None for "val_visual_distance" with a style
-            loss, else "val_distance".
+            loss and a discriminator, else "val_distance".
         settings: dict of JSON values that a resumed training must share, beside those that `Resume` reads itself.
 
     Returns: (callbacks, monitor, best): the list for `fit`, and of it the `TrainingMonitor`, which has the history, and
@@ -43,7 +43,8 @@ def make_callbacks(
     Raises:
         ValueError: for another decay.
     """
-    monitor = monitor or (BEST_BY_TEXTURE if gan.style_weight else BEST_BY)
+    by_texture = gan.style_weight and gan.discriminator is not None
+    monitor = monitor or (BEST_BY_TEXTURE if by_texture else BEST_BY)
     watched = dict(monitor=monitor, mode="min")
     start = remember_start(gan)
     shown, best = TrainingMonitor(output, validation[0][0], monitor), SaveBest(output, monitor)
