@@ -407,7 +407,7 @@ def test_the_ingredients_are_what_their_settings_file_says():
     assert recipe == TEXTURE
 
 
-def test_the_epoch_that_vgg19_chooses_is_better_than_the_loss_s():
+def test_vgg19_chooses_a_better_epoch_than_the_loss():
     folder = ROOT / "results" / "runs" / "ingredients"
     for path in (folder / "chosen").glob("*.json"):
         chosen, last = (json.loads(file.read_text(encoding="utf-8")) for file in (path, folder / path.name))
