@@ -690,9 +690,10 @@ def test_a_network_whose_answer_is_no_picture_is_told_at_once():
     assert len(run({"own": OfItsOwn()}).table) == 2
 
 
-def test_the_hashes_are_those_of_the_masks_and_photos():
+def test_the_hashes_are_those_of_the_masks_and_photos(capsys):
     chosen = dict(count=3, kinds=("brush", "box"), difficulties=("easy", "hard"), modes=("blind",), seed=3)
     result = evaluate({"mean fill": mean_fill}, PHOTOS, **chosen, progress=None)
+    assert "picture/s" not in capsys.readouterr().err, "a bar in a log"
     cells = itertools.product(chosen["kinds"], chosen["difficulties"])
     masks = [draw_mask(PHOTOS[0].shape, *cell, 3, i) == 1 for cell in cells for i in range(3)]
     expected = hashlib.sha256(b"".join(np.packbits(mask).tobytes() for mask in masks)).hexdigest()
