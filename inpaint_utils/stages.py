@@ -19,7 +19,7 @@ from .host import PRECISIONS, PROFILES, choose_output_folder, find_in_inputs, fi
 from .inference.inpaint import find_generator, inpaint, load_generator
 from .networks import models
 from .training.gan import PATCH_LABELS
-from .training.recipe import TEXTURE
+from .training.recipe import DISCRIMINATOR, TEXTURE
 
 # What a setting of the notebooks may be: one of some words, or its type, a test of its value, and the test in words.
 TEXT = (str, lambda text: True, "a text in quotes")
@@ -303,8 +303,7 @@ def open_networks(folder, seed, shipped=False):
         print("networks: new and untrained, because notebook 2 has not run and no generator ships")
     if discriminator is None:
         filters = generator.get_layer("generator_encoder_1").filters
-        told = dict(normalization="none", initialization="he", sees_hole=True)  # as in notebook 2
-        discriminator = models.build_discriminator(None, filters, **told, seed=seed + 1)
+        discriminator = models.build_discriminator(None, filters, **DISCRIMINATOR, seed=seed + 1)
     networks = generator, discriminator
     policy = keras.config.dtype_policy().name
     return networks if policy == "float32" else tuple(models.change_precision(part, policy) for part in networks)

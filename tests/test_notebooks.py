@@ -22,6 +22,7 @@ import pytest
 
 from conftest import QUICK_JAX, load_tool
 from inpaint_utils import create_mask, load_image, sample_photos, save_image, stages
+from inpaint_utils.training.recipe import DISCRIMINATOR
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -440,14 +441,27 @@ def test_every_parameter_is_typed_and_explained(path):
         assert line.split("=")[0].count(":") == 1 and "  # " in line, line
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
-def test_every_parameter_is_checked_and_its_value_passes(path):
+def read_defaults(path):
+    """The settings that a notebook begins with, and their types."""
     cells = nbformat.read(path, as_version=4).cells
     (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     values = {}
     exec(parameters.source, values)
     del values["__builtins__"]
     types = values.pop("__annotations__")
+    return values, types
+
+
+def test_notebook_2_builds_the_discriminator_of_the_recipe():
+    values, _ = read_defaults(NOTEBOOKS[1])
+    told = dict(normalization=values["discriminator_normalization"], initialization=values["initialization"])
+    told |= dict(sees_hole=values["sees_hole"] == "on", detail_gain=values["detail_gain"])
+    assert told == DISCRIMINATOR
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])
+def test_every_parameter_is_checked_and_its_value_passes(path):
+    values, types = read_defaults(path)
     assert set(values) == set(types) <= set(stages.SETTINGS)
     before = dict(values)
     stages.check_settings(values)

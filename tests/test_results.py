@@ -407,6 +407,18 @@ def test_the_ingredients_are_what_their_settings_file_says():
     assert recipe == TEXTURE
 
 
+def test_settings_files_with_vgg19_leave_no_weight_to_the_recipe():
+    """The recipe may change, and a training that is repeated would be another one."""
+    names = ("shipped.json", "full_scale/settings.json", "domains/settings.json")
+    files = (ROOT / "results" / "runs" / name for name in names)
+    shipped, scale, domains = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    trainings = [stage for stage in shipped["stages"].values() if "vgg19_weights" in stage]
+    trainings += [{**scale["common"], **training} for training in scale["trainings"].values()]
+    trainings += [{**domains["common"], **domains[arm]} for arm in ("adapted", "from scratch")]
+    for settings in trainings:
+        assert all(settings.get(name, -1) >= 0 for name in TEXTURE), settings
+
+
 def test_vgg19_chooses_a_better_epoch_than_the_loss():
     folder = ROOT / "results" / "runs" / "ingredients"
     for path in (folder / "chosen").glob("*.json"):

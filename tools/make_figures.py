@@ -24,7 +24,6 @@ from inpaint_utils.evaluation.evaluate import mean_and_interval
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.files import format_markdown, write_atomically
 from inpaint_utils.inference.detail import add_detail
-from inpaint_utils.training.recipe import TEXTURE
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -409,7 +408,7 @@ def tabulate_trainings():
         own = {**settings["common"], **settings["trainings"][name]}
         last = read_history(RUNS / "full_scale" / f"{name}.csv").iloc[-1]
         cells = [text, *(f"{own[weight]:.0f}" for weight in ("adversarial_weight", "matching_weight"))]
-        cells += [f"{own.get('style_weight', TEXTURE['style_weight']):g}"]
+        cells += [f"{own['style_weight']:g}"]
         judged = own["adversarial_weight"] > 0
         cells += [f"{last[m]:.2f}" if judged else "–" for m in ("discriminator_loss", "duty", "adversarial")]
         lines.append([*cells, *(f"{last[m]:.3f}" for m in ("val_hole_l1", "val_perceptual", "val_style"))])

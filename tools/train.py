@@ -35,7 +35,7 @@ from inpaint_utils import (
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model
 from inpaint_utils.networks.models import change_precision
-from inpaint_utils.training.recipe import TEXTURE
+from inpaint_utils.training.recipe import DISCRIMINATOR, TEXTURE
 
 LONGEST_DRAW = 300  # seconds
 SETTINGS = {
@@ -59,7 +59,7 @@ SETTINGS = {
     "max_hours": 1e6,
     "vgg19_weights": "imagenet",
     "patch_labels": "hole",
-    "detail_gain": 0.0,
+    "detail_gain": DISCRIMINATOR["detail_gain"],
     **dict.fromkeys(TEXTURE, -1.0),
 }
 
@@ -206,7 +206,7 @@ def open_networks(settings):
     else:
         networks = [build_generator(None, settings.base_filters, seed=settings.seed)]
     filters = networks[0].get_layer("generator_encoder_1").filters
-    told = dict(normalization="none", initialization="he", sees_hole=True, detail_gain=settings.detail_gain)
+    told = {**DISCRIMINATOR, "detail_gain": settings.detail_gain}
     return *networks, build_discriminator(None, filters, **told, seed=settings.seed + 1)
 
 

@@ -86,6 +86,9 @@ TEXTURE = dict(
     judged_size=128,
 )
 
+# The discriminator of these weights, as `build_discriminator` takes it.
+DISCRIMINATOR = dict(normalization="none", initialization="he", sees_hole=True, detail_gain=0.0)
+
 # To fit a trained generator to other pictures in minutes. A new discriminator would learn too late, and more L1 in the
 # hole keeps the PSNR while the style loss brings the pictures' own texture.
 ADAPTING = {**TEXTURE, "adversarial_weight": 0.0, "matching_weight": 0.0, "l1_weight": 12.0, "hole_weight": 1.0}
