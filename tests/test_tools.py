@@ -129,7 +129,7 @@ def test_ingredients_are_compared_and_a_killed_comparison_goes_on(tmp_path, monk
     for path in sample_photos()[:6]:
         (tmp_path / "photos" / path.name).symlink_to(path)
     save_model(build_generator(None, 2, noise=False), tmp_path / "start.keras")
-    given = [str(tmp_path / "photos"), "--start", str(tmp_path / "start.keras")]
+    given = [str(tmp_path / "photos"), "--start", str(tmp_path / "start.keras"), "--chosen-by", "val_hole_l1"]
 
     tool.main([*given, "no_noise"])
     out, errors = capsys.readouterr()
@@ -145,6 +145,8 @@ def test_ingredients_are_compared_and_a_killed_comparison_goes_on(tmp_path, monk
         assert result["settings"] == {**study["common"], **study["runs"][name]}
         trained = load_generator(tmp_path / "outputs" / name / "generator_last.keras")
         assert any("noise" in layer.name for layer in trained.layers) == (name != "no_noise")
-        cells[name] = result["cells"]
+        cells[name] = result.pop("cells")
+        chosen = json.loads((tmp_path / "results" / "chosen" / f"{name}.json").read_text(encoding="utf-8"))
+        assert chosen == {"epoch": 1, "by": "val_hole_l1", "measured": result["measured"], "cells": cells[name]}
         assert len(cells[name]) == 4 and all(row[measure] > 0 for row in cells[name] for measure in tool.MEASURES)
     assert cells["style_alone_0"] != cells["no_noise"]

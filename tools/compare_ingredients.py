@@ -7,6 +7,7 @@
 About a quarter of an hour of two cores each. Each run of results/runs/ingredients/settings.json writes its history,
 NAME.csv, and what its last epoch's generator was measured at on validation photos, NAME.json. A run that was killed
 goes on where it was. After them fills.jpg shows sample photos, filled by the runs that the settings' "shown" names.
+With --chosen-by that measure chooses the epoch that is kept, and chosen/NAME.json says what it was measured at.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def main(arguments=None):
     parser.add_argument("runs", nargs="*", help="names of runs in settings.json; none: all that have no result")
     parser.add_argument("--start", type=Path, required=True, help="the generator that all start from")
     parser.add_argument("--vgg19", default="imagenet", help='"imagenet" or a file of weights')
+    parser.add_argument("--chosen-by", metavar="MEASURE", help="such as val_distance: the epoch with the least is kept")
     options = parser.parse_intermixed_args(arguments)
     study = json.loads((RESULTS / "settings.json").read_text(encoding="utf-8"))
     if unknown := set(options.runs) - set(study["runs"]):
@@ -52,13 +54,16 @@ def main(arguments=None):
         write_result("telea", measure({"Telea": telea_fill}, photos, study, options.vgg19))
     for name in options.runs or [name for name in study["runs"] if not (RESULTS / f"{name}.json").is_file()]:
         settings = {**study["common"], **study["runs"][name]}
-        train(settings, OUTPUTS / name, start, photos, options.vgg19)
+        epoch = train(settings, OUTPUTS / name, start, photos, options.vgg19, options.chosen_by)
         history = (OUTPUTS / name / "history.csv").read_text(encoding="utf-8")
         write_atomically(RESULTS / f"{name}.csv", history)
         set_up_devices("float32")
-        generator = change_precision(load_generator(OUTPUTS / name / "generator_last.keras"), "float32")
-        measured = measure({"generator": generator}, photos, study, options.vgg19)
-        write_result(name, {"settings": settings, "backend": keras.backend.backend(), **measured})
+        results = {"last": (name, {"settings": settings, "backend": keras.backend.backend()})}
+        if options.chosen_by:
+            results["best"] = (f"chosen/{name}", {"epoch": epoch, "by": options.chosen_by})
+        for which, (place, result) in results.items():
+            generator = change_precision(load_generator(OUTPUTS / name / f"generator_{which}.keras"), "float32")
+            write_result(place, {**result, **measure({"generator": generator}, photos, study, options.vgg19)})
     missing = [name for name in study["shown"] if not (OUTPUTS / name / "generator_last.keras").is_file()]
     if missing:
         print(f"fills.jpg stays as it is: {', '.join(missing)} were not trained here.")
@@ -66,8 +71,8 @@ def main(arguments=None):
         draw_fills(study["shown"])
 
 
-def train(settings, folder, start, photos, vgg19):
-    """One training; a finished one is not repeated."""
+def train(settings, folder, start, photos, vgg19, monitor=None):
+    """One training; a finished one is not repeated. Returns the epoch that `monitor` kept."""
     set_up_devices(settings["precision"])
     inpaint_utils.quiet.set_random_seed(settings["seed"])
     held_out, size = photos.split("validation")[:80], settings["batch_size"]
@@ -87,9 +92,11 @@ def train(settings, folder, start, photos, vgg19):
     rates = dict(learning_rate=settings["learning_rate"], discriminator_ratio=settings["discriminator_ratio"])
     gan.compile(optimizer=ThrottledAdam(**rates, **average))
     epochs = settings["epochs"]
-    callbacks, *_ = make_callbacks(gan, folder, seen, kept, epochs, patience=epochs, decay="cosine")
+    choice = dict(patience=epochs, decay="cosine", monitor=monitor)
+    callbacks, _, best = make_callbacks(gan, folder, seen, kept, epochs, **choice)
     gan.fit(seen, validation_data=kept, epochs=epochs, callbacks=callbacks, verbose=0)
     save_model(gan.generator, folder / "generator_last.keras")
+    return best.best_epoch
 
 
 def take_weights(start, noise, seed):
