@@ -22,7 +22,7 @@ import pytest
 
 from conftest import QUICK_JAX, load_tool
 from inpaint_utils import create_mask, load_image, sample_photos, save_image, stages
-from inpaint_utils.training.recipe import DISCRIMINATOR
+from inpaint_utils.training.recipe import DISCRIMINATOR, TEXTURE
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -457,6 +457,29 @@ def test_notebook_2_builds_the_discriminator_of_the_recipe():
     told = dict(normalization=values["discriminator_normalization"], initialization=values["initialization"])
     told |= dict(sees_hole=values["sees_hole"] == "on", detail_gain=values["detail_gain"])
     assert told == DISCRIMINATOR
+
+
+# What may differ when a training is repeated, and what matters only where there is a discriminator.
+FREE = {"output_folder", "photo_folder", "prepared_size", "vgg19_weights", "precision", "max_hours"}
+JUDGING = {"discriminator_normalization", "initialization", "sees_hole", "detail_gain", "discriminator_learning_rate"}
+
+
+def test_settings_files_leave_nothing_to_defaults_which_may_change():
+    """Else a training that is repeated would be another one, without a word."""
+    runs = ROOT / "results" / "runs"
+    names = ("shipped.json", "study/settings.json", "domains/settings.json", "full_scale/settings.json")
+    shipped, study, domains, scale = (json.loads((runs / name).read_text(encoding="utf-8")) for name in names)
+    first, *others = ({**shipped["common"], **stage} for stage in shipped["stages"].values())
+    trainings = [(1, first), *((2, stage) for stage in others)]
+    trainings += [(1, {**study["common"], **run}) for run in study["runs"].values()]
+    trainings += [(n, {**domains["common"], **domains[arm]}) for n, arm in ((1, "from scratch"), (2, "adapted"))]
+    named = [(set(read_defaults(NOTEBOOKS[number])[0]), settings) for number, settings in trainings]
+    chosen = set(load_tool("train").SETTINGS)
+    named += [(chosen, {**scale["common"], **training}) for training in scale["trainings"].values()]
+    for needed, settings in named:
+        judged = settings["adversarial_weight"] or settings["matching_weight"]
+        assert needed - FREE - (set() if judged else JUDGING) <= set(settings), settings
+        assert all(settings[name] >= 0 for name in TEXTURE), settings
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name[:2])

@@ -378,21 +378,6 @@ def test_a_settings_file_with_a_strange_name_is_refused(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_settings_files_leave_nothing_to_the_quick_profile():
-    """What a profile chooses may change later, and a training that is repeated would be another one."""
-    files = (
-        ROOT / "results" / "runs" / name for name in ("shipped.json", "study/settings.json", "domains/settings.json")
-    )
-    shipped, study, domains = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    stages = [{**shipped["common"], **stage} for stage in shipped["stages"].values()]
-    new = [stages[0], *({**study["common"], **run} for run in study["runs"].values())]
-    new.append({**domains["common"], **domains["from scratch"]})
-    for settings in [*new, *stages, {**domains["common"], **domains["adapted"]}]:
-        assert {"image_size", "samples", "generator_learning_rate"} <= set(settings)
-    for settings in new:
-        assert {"base_filters", "hole_fill", "normalization"} <= set(settings)
-
-
 def test_the_ingredients_are_what_their_settings_file_says():
     folder = ROOT / "results" / "runs" / "ingredients"
     study = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
@@ -405,18 +390,6 @@ def test_the_ingredients_are_what_their_settings_file_says():
             assert len(pd.read_csv(path.with_suffix(".csv"))) == run["settings"]["epochs"]
     recipe = {name: value for name, value in study["common"].items() if name in TEXTURE}
     assert recipe == TEXTURE
-
-
-def test_settings_files_with_vgg19_leave_no_weight_to_the_recipe():
-    """The recipe may change, and a training that is repeated would be another one."""
-    names = ("shipped.json", "full_scale/settings.json", "domains/settings.json")
-    files = (ROOT / "results" / "runs" / name for name in names)
-    shipped, scale, domains = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    trainings = [stage for stage in shipped["stages"].values() if "vgg19_weights" in stage]
-    trainings += [{**scale["common"], **training} for training in scale["trainings"].values()]
-    trainings += [{**domains["common"], **domains[arm]} for arm in ("adapted", "from scratch")]
-    for settings in trainings:
-        assert all(settings.get(name, -1) >= 0 for name in TEXTURE), settings
 
 
 def test_vgg19_chooses_a_better_epoch_than_the_loss():
