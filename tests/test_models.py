@@ -304,6 +304,11 @@ def test_changing_the_precision_gives_what_building_in_it_gives(build):
     np.testing.assert_array_equal(back.predict_on_batch(image), plain.predict_on_batch(image))
 
 
+def test_the_noise_stays_in_float32_which_is_fast_on_cpus(small):
+    mixed = change_precision(small, "mixed_bfloat16")
+    assert {layer.compute_dtype for layer in mixed.layers if layer.name.startswith("noise_")} == {"float32"}
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_network_of_half_precision_is_saved_as_one_that_runs_in_float32(small, policy, tmp_path):
     save_model(change_precision(small, policy), tmp_path / "generator.keras")
