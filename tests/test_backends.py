@@ -194,12 +194,14 @@ def test_a_training_goes_on_from_the_best_networks_of_another(trained):
 def test_a_training_goes_on_from_a_generators_file_alone(trained):
     tool = runpy.run_path(str(SCRIPT))
     given = ["--photos", "photos", "--output", "out", "--start", str(trained / "one" / "generator_best.keras")]
-    generator, judge = tool["open_networks"](tool["read_settings"](given))
+    generator, seeing = tool["open_networks"](tool["read_settings"](given))
+    judge = tool["open_networks"](tool["read_settings"]([*given, "--vgg19-weights", "none"]))[1]
     saved = keras.models.load_model(trained / "one" / "generator_best.keras", compile=False)
     assert all(map(np.array_equal, generator.get_weights(), saved.get_weights()))
     learned = keras.models.load_model(trained / "one" / "discriminator_best.keras", compile=False)
     first, new = learned.get_weights()[0], judge.get_weights()[0]
     assert first.shape == new.shape and not np.array_equal(first, new)
+    assert seeing.get_weights()[0].shape[2] == 7, "with VGG19 it sees fine detail, too"
 
 
 @NO_JAX

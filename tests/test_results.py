@@ -16,7 +16,7 @@ from conftest import load_tool
 from inpaint_utils import build_discriminator, build_generator, evaluate, load_generator, prepare_photos, sample_photos
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model
-from inpaint_utils.training.recipe import TEXTURE
+from inpaint_utils.training.recipe import DISCRIMINATOR, TEXTURE
 
 ROOT = Path(__file__).parents[1]
 
@@ -325,9 +325,7 @@ def trained(tmp_path_factory):
             "first": {"hole_fill": "black"},
             "second": {"epochs": 1},
             "third": {"form": {"upsampling": "resize"}},
-            "beside": {"after": "second"},
         },
-        "ships": "third",
     }
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder, train_by_stages(folder)
@@ -335,13 +333,10 @@ def trained(tmp_path_factory):
 
 def test_stages_train_on_what_the_one_before_has_learned_and_ship_it(trained):
     folder, calls = trained
-    assert [number for number, _ in calls] == ["01", "02", "03", "03", "03"]
+    assert [number for number, _ in calls] == ["01", "02", "03", "03"]
     assert calls[1][1] == {"output_folder": folder / "out" / "first", "epochs": 3, "hole_fill": "black"}
     assert calls[2][1]["epochs"] == 1 and "form" not in calls[3][1]
-    histories = [(folder / "runs" / f"{name}_history.csv").read_text() for name in ("third", "beside")]
-    assert histories == ["epoch\n4\n", "epoch\n5\n"]
-    beside = load_generator(folder / "out" / "beside" / "03_model_finetuning" / "generator_best.keras")
-    assert "generator_mean_decoder_1" in {layer.name for layer in beside.layers}
+    assert (folder / "runs" / "third_history.csv").read_text() == "epoch\n4\n"
     shipped = load_generator(folder / "shipped.keras")
     names = {layer.name for layer in shipped.layers}
     assert "fill_colour_1" in names and "generator_mean_decoder_1" not in names, "the last stage's form"
@@ -388,8 +383,9 @@ def test_the_ingredients_are_what_their_settings_file_says():
         if path.stem in study["runs"]:
             assert run["settings"] == {**study["common"], **study["runs"][path.stem]}
             assert len(pd.read_csv(path.with_suffix(".csv"))) == run["settings"]["epochs"]
-    recipe = {name: value for name, value in study["common"].items() if name in TEXTURE}
-    assert recipe == TEXTURE
+    today = {**study["common"], **study["runs"]["sees_detail_style"]}
+    assert {name: today[name] for name in TEXTURE} == TEXTURE
+    assert today["detail_gain"] == DISCRIMINATOR["detail_gain"]
 
 
 def test_vgg19_chooses_a_better_epoch_than_the_loss():

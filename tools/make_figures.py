@@ -507,14 +507,7 @@ def tabulate_speed():
 
 def list_stages():
     """The trainings that the shipped weights went through, each with its settings, in order."""
-    shipped = read_run(RUNS / "shipped.json")
-    stages, chain, name = shipped["stages"], [], shipped["ships"]
-    names = list(stages)
-    while name is not None:
-        chain.insert(0, (name, stages[name]))
-        before = names.index(name) - 1
-        name = stages[name].get("after", names[before] if before >= 0 else None)
-    return chain
+    return read_run(RUNS / "shipped.json")["stages"].items()
 
 
 def tabulate_stages():
@@ -527,7 +520,7 @@ def tabulate_stages():
         minutes = rows["seconds"].sum() / 60
         photos = len(rows) * stage.get("samples", PHOTOS_AN_EPOCH)
         has_style = rows.get("val_style", pd.Series()).any()
-        best = rows.loc[rows["val_distance" if has_style else "val_hole_l1"].idxmin()]
+        best = rows.loc[rows["val_visual_distance" if has_style else "val_hole_l1"].idxmin()]
         style = f"{best['val_style']:.3f}" if has_style else "–"
         error, weight = f"{best['val_hole_l1']:.4f}", f"{stage.get('adversarial_weight', 1.0):.0f}"
         rate = f"{stage['generator_learning_rate']:.1e}"

@@ -46,21 +46,20 @@ SETTINGS = {
     "epochs": 20,
     "samples": 0,
     "guidance": 0.5,
-    "generator_learning_rate": 5e-5,
-    "discriminator_learning_rate": 2e-5,
+    "generator_learning_rate": 4e-4,
+    "discriminator_learning_rate": 1.6e-4,
     "warm_up_steps": 0,
-    "throttle_threshold": 0.5,
+    "throttle_threshold": 0.6,
     "throttle_every": 3,
     "patience": 5,
     "learning_rate_decay": "plateau",
     "plateau_patience": 2,
-    "ema_momentum": 0.0,
+    "ema_momentum": 0.999,
     "precision": "auto",
     "max_hours": 1e6,
     "vgg19_weights": "imagenet",
     "patch_labels": "hole",
-    "detail_gain": DISCRIMINATOR["detail_gain"],
-    **dict.fromkeys(TEXTURE, -1.0),
+    **dict.fromkeys((*TEXTURE, "detail_gain"), -1.0),
 }
 
 
@@ -206,7 +205,10 @@ def open_networks(settings):
     else:
         networks = [build_generator(None, settings.base_filters, seed=settings.seed)]
     filters = networks[0].get_layer("generator_encoder_1").filters
-    told = {**DISCRIMINATOR, "detail_gain": settings.detail_gain}
+    gain = settings.detail_gain
+    if gain < 0:  # without VGG19 it would be too strong
+        gain = 0.0 if settings.vgg19_weights == "none" else DISCRIMINATOR["detail_gain"]
+    told = {**DISCRIMINATOR, "detail_gain": gain}
     return *networks, build_discriminator(None, filters, **told, seed=settings.seed + 1)
 
 

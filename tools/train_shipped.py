@@ -2,10 +2,10 @@
 
     python tools/train_shipped.py PHOTOS
 
-The first stage is notebook 2. The others are notebook 3 on the best networks of the stage that `after` names, or of the
-one before. A stage with a `form` takes the weights, layer by layer, into a generator built with these arguments (the
-defaults for what is not named), with a new discriminator. Each stage writes results/runs/NAME_history.csv. The
-generator of the stage that "ships" names is shipped. A killed training goes on where it was.
+The first stage is notebook 2. The others are notebook 3 on the best networks of the one before. A stage with a `form`
+takes the weights, layer by layer, into a generator built with these arguments (the defaults for what is not named),
+with a new discriminator. Each stage writes results/runs/NAME_history.csv. The generator of the last stage is shipped. A
+killed training goes on where it was.
 """
 
 import argparse
@@ -39,15 +39,14 @@ def main(arguments=None):
         given = {"photo_folder": options.photos.resolve(), "output_folder": options.output, **settings["photos"]}
         run_notebook("01", given, options.output / "notebooks")
     given = {"vgg19_weights": options.vgg19}
-    before, trained = None, {}
+    before = None
     for name, stage in settings["stages"].items():
         stage = {**settings["common"], **stage}
         stage |= given if "vgg19_weights" in stage else {}
-        before = trained.get(stage.pop("after", None), before)
-        before = trained[name] = run_stage(name, stage, options.output.resolve() / name, photos, before)
+        before = run_stage(name, stage, options.output.resolve() / name, photos, before)
         history = (before / "history.csv").read_text(encoding="utf-8")
         write_atomically(options.histories / f"{name}_history.csv", history)
-    ship_weights.main([str(trained[settings["ships"]] / "generator_best.keras"), "--output", str(options.ship_to)])
+    ship_weights.main([str(before / "generator_best.keras"), "--output", str(options.ship_to)])
 
 
 def run_stage(name, settings, folder, photos, before):

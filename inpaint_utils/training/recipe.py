@@ -72,8 +72,8 @@ PIXELS = dict(
     matching_weight=0.0,
     judged_size=0,
 )
-# With it L1 keeps the kept pixels, cells the colours and the layout, and the style asks for texture. With these weights
-# the discriminator has been shown to add to that: docs/TRAINING_STORY.md.
+# With it L1 keeps the kept pixels, cells the colours and the layout, and the style asks for texture. The discriminator
+# adds to that, shown with half this style weight: docs/TRAINING_STORY.md.
 TEXTURE = dict(
     adversarial_weight=3.0,
     l1_weight=5.0,
@@ -81,17 +81,20 @@ TEXTURE = dict(
     colour_weight=2.0,
     cells_weight=30.0,
     perceptual_weight=1.0,
-    style_weight=5.0,
+    style_weight=10.0,
     matching_weight=5.0,
     judged_size=128,
 )
 
 # The discriminator of these weights, as `build_discriminator` takes it.
-DISCRIMINATOR = dict(normalization="none", initialization="he", sees_hole=True, detail_gain=0.0)
+DISCRIMINATOR = dict(normalization="none", initialization="he", sees_hole=True, detail_gain=8.0)
 
 # To fit a trained generator to other pictures in minutes. A new discriminator would learn too late, and more L1 in the
 # hole keeps the PSNR while the style loss brings the pictures' own texture.
-ADAPTING = {**TEXTURE, "adversarial_weight": 0.0, "matching_weight": 0.0, "l1_weight": 12.0, "hole_weight": 1.0}
+ADAPTING = {
+    **TEXTURE,
+    **dict(adversarial_weight=0.0, matching_weight=0.0, l1_weight=12.0, hole_weight=1.0, style_weight=5.0),
+}
 
 
 def choose_weights(perceptual, adapting=False, **given):
