@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "inpaint_utils"
+TOOLS = sorted((PACKAGE.parent / "tools").glob("*.py"))
 ROOMS = [
     *("backend", "files", "quiet", "data", "networks", "host", "figures", "inference", "training"),
     *("evaluation", "stages", "app", "__main__"),
@@ -64,6 +65,17 @@ def test_a_photo_is_filled_without_what_evaluation_alone_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.stdout == "(128, 128, 3)\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in TOOLS if "\nfrom inpaint_utils" in p.read_text("utf-8")], ids=lambda p: p.name
+)
+def test_a_tool_imports_the_package_of_its_own_checkout(path, monkeypatch):
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    first = next(i for i, node in enumerate(body) if ast.unparse(node).startswith(("import inpaint", "from inpaint")))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    exec(compile(ast.Module(body[:first], []), str(path), "exec"), {"__file__": str(path)})
+    assert sys.path[0] == str(PACKAGE.parent)
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("test_*.py")), ids=lambda path: path.name)

@@ -15,8 +15,10 @@ import hashlib
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import evaluate
 from inpaint_utils import inpaint, load_generator, load_image, open_photos, save_image

@@ -9,8 +9,10 @@ too: opened without the project they fetch it from there.
 import argparse
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nbformat
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import write_atomically

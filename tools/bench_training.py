@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401, I001  (first: Keras without start-up messages)
 import keras
 import numpy as np

@@ -20,6 +20,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import replacing

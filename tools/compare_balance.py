@@ -10,7 +10,7 @@ import csv
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: I001  (first: Keras without start-up messages)
 import numpy as np
 

@@ -11,8 +11,10 @@ scene. They go to train/ and test/, each with a photos.csv, by which all crops o
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 from inpaint_utils import load_image, save_image

@@ -11,10 +11,12 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pandas as pd
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it

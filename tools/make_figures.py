@@ -11,9 +11,11 @@ import argparse
 import hashlib
 import json
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import cv2
 import numpy as np

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import keras
 from inpaint_utils import evaluate, find_photos, load_generator, open_photos, prepare_photos

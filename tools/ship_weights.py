@@ -8,9 +8,11 @@ It still opens with plain `keras.models.load_model`. Half of every float32 is ze
 import argparse
 import hashlib
 import io
+import sys
 import zipfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import ml_dtypes
 import numpy as np

@@ -11,8 +11,10 @@ killed training goes on where it was.
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import inpaint_utils.quiet  # noqa: F401  Keras without its backend's start-up messages, before anything loads it
 import ship_weights
 from inpaint_utils import build_generator, load_generator
