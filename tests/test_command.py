@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -220,6 +221,26 @@ def test_a_hole_that_grows_over_the_whole_photo_names_grow(run):
     write_mask("mask.png")
     code, _, errors = run("photo.png", "mask.png", "-o", "out.png", "--grow", "5000")
     assert code == 1 and "grow is 5000, and the holes then cover every pixel" in errors
+
+
+@pytest.mark.parametrize("arguments", [("mask.png", "--grow", "500"), ("--make-mask", "easy")])
+def test_each_photo_that_is_not_filled_is_named(run, arguments):
+    for name in ("a", "b"):
+        write(f"in/{name}.png", draw_photo(10, 20))
+    write_mask("mask.png", 10, 20, (slice(2, 5), slice(2, 5)))
+    code, _, errors = run("in", *arguments, "-o", "out")
+    assert code == 1 and "a.png: " in errors and "b.png: " in errors and len(errors.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("cp1252", "漢字.png"), ("utf-8", "c\udce9.png")])
+def test_a_name_that_the_terminal_cannot_print_is_no_error(run, monkeypatch, encoding, name):
+    write("photo.png", draw_photo())
+    write_mask("mask.png")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert main(["photo.png", "mask.png", "-o", name]) == 0
+    sys.stdout.flush()
+    assert Path(name).is_file() and b"is written" in written.getvalue()
 
 
 def test_how_many_pixels_of_a_mask_were_gray_is_said(run):

@@ -179,6 +179,13 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(generator, tmp_path,
 
 
 @needs_tensorflow
+def test_a_generator_of_an_own_size_that_cannot_be_exported_is_named(tmp_path):
+    image = keras.Input((64, 64, 4))
+    with pytest.raises(ValueError, match="The generator's own size is 64, but exports need a multiple of 128"):
+        export_generator(keras.Model(image, keras.layers.Conv2D(3, 1)(image)), tmp_path / "g.tflite")
+
+
+@needs_tensorflow
 def test_a_failed_export_leaves_the_old_file(tmp_path):
     class Failing:
         input_shape = (None, 128, 128, 4)

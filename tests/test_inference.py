@@ -471,15 +471,62 @@ def test_the_file_of_a_generator_is_not_taken_for_a_photo():
             inpaint(name, photo, mask)
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "RGBX", "RGBa", "PA", "I", "I;16"])
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "RGBX", "RGBa", "PA", "I", "I;16", "I;16B"])
 def test_a_pil_picture_of_any_mode_is_read(mode):
     from PIL import Image
 
     pixels = np.full((64, 64), 30000, np.int32) if mode.startswith("I") else np.full((64, 64, 3), 128, np.uint8)
     picture = Image.fromarray(pixels)
-    picture = picture.convert("RGBA").convert(mode) if mode in ("PA", "RGBa") else picture.convert(mode)
+    if mode == "I;16B":  # as a TIFF with its larger byte first has it
+        picture = Image.frombytes(mode, (64, 64), pixels.astype(">u2").tobytes())
+    else:
+        picture = picture.convert("RGBA").convert(mode) if mode in ("PA", "RGBa") else picture.convert(mode)
     filled = inpaint(GENERATORS[None], picture, draw_mask(64, 64, (9, 9, 9, 9)), detail=0)
     assert filled[40:, 40:].mean() == pytest.approx(30000 / 65535 if mode.startswith("I") else 128 / 255, abs=0.01)
+
+
+def test_a_pil_picture_with_camera_data_that_cannot_be_written_is_read(tmp_path):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    Image.new("RGB", (90, 64), (9, 99, 199)).save(tmp_path / "photo.jpg", exif=exif)
+    picture = Image.open(tmp_path / "photo.jpg")
+    picture.getexif()[0x011A] = "no number"
+    with pytest.raises(Exception):  # noqa: B017  Pillow's own, of any kind
+        picture.save(tmp_path / "again.png", exif=picture.getexif())
+    filled = inpaint(GENERATORS[None], picture, draw_mask(90, 64, (9, 9, 9, 9)), detail=0)
+    assert filled.shape == (90, 64, 3) and filled[-1, -1] == pytest.approx([9 / 255, 99 / 255, 199 / 255], abs=0.02)
+
+
+@pytest.mark.parametrize("detail", [0, 0.5, 1])
+def test_what_is_transparent_in_a_file_changes_nothing_in_the_hole(tmp_path, detail):
+    from PIL import Image
+
+    mask, answers = draw_mask(96, 120, (30, 40, 30, 30)), []
+    for hidden in ((255, 0, 255), (0, 255, 0)):
+        pixels = np.full((96, 120, 4), 255, np.uint8)
+        pixels[..., :3] = np.rint(draw_photo(96, 120) * 255)
+        pixels[:, 60:, :3], pixels[:, 60:, 3] = hidden, 0
+        Image.fromarray(pixels).save(tmp_path / "photo.png")
+        filled = inpaint(tmp_path / "photo.png", mask, detail=detail)
+        assert np.array_equal(np.rint(filled * 255)[mask[..., 0] == 1], pixels[..., :3][mask[..., 0] == 1])
+        assert np.array_equal(filled, inpaint(Image.open(tmp_path / "photo.png"), mask, detail=detail))
+        answers.append(filled[mask[..., 0] == 0])
+    assert np.array_equal(*answers)
+    pixels[..., 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match="All that the mask keeps is transparent"):
+        inpaint(tmp_path / "photo.png", mask)
+
+
+@pytest.mark.parametrize("fixed", [64, 200])
+@pytest.mark.parametrize("detail", [0, 1])
+def test_a_generator_of_any_one_size_fills_specks_and_lines_too(fixed, detail):
+    generator, mask = Recorder(size=fixed), draw_mask(300, 400, (50, 60, 3, 3), (200, 20, 4, 360), (100, 300, 40, 50))
+    filled = inpaint(generator, draw_photo(300, 400), mask, detail=detail)
+    assert {picture.shape for picture in generator.seen} == {(fixed, fixed, 4)}
+    assert np.isfinite(filled).all()
 
 
 def test_a_pil_picture_of_a_mode_without_a_scale_is_refused():

@@ -447,6 +447,21 @@ def test_crops_that_photos_csv_traces_to_one_original_stay_together(tmp_path):
     assert [len(photo_set.split(name)) for name in ("train", "validation", "test")] == [21, 7, 7]
 
 
+def test_a_photos_csv_from_a_spreadsheet_counts_or_is_named(tmp_path):
+    paths, table = write_photos(tmp_path, 10), tmp_path / "photos.csv"
+    rows = ["file,original", *(f"{path.name},{i // 5}" for i, path in enumerate(paths))]
+    table.write_text("\n".join(rows), encoding="utf-8-sig")
+    photo_set = prepare_photos(paths, tmp_path / "out", image_size=16, progress=False)
+    assert len({record["group"] for record in photo_set.records}) == 2
+    for text, encoding in (("\n".join(rows).replace(",", ";"), "utf-8"), ("\n".join(rows), "utf-16")):
+        table.write_text(text, encoding=encoding)
+        with pytest.raises(ValueError, match=r"photos\.csv cannot be read \(its first line is .* commas, and UTF-8"):
+            prepare_photos(paths, tmp_path / "out", image_size=16, progress=False)
+    table.write_text("file,author\n" + "\n".join(f"{path.name},me" for path in paths))  # of other things
+    photo_set = prepare_photos(paths, tmp_path / "out", image_size=16, progress=False)
+    assert len({record["group"] for record in photo_set.records}) == 10
+
+
 def test_blank_originals_in_photos_csv_say_nothing(tmp_path):
     paths = write_photos(tmp_path, 10)
     rows = ["file,original", *(f"{path.name}, " for path in paths[:8]), "008.png,a", "009.png,a"]
@@ -644,6 +659,22 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
             prepare_photos(paths, folder, progress=False)
         assert str(caught.value).count(". ") == 0
     assert load_image(paths[0]).shape == (64, 64, 3)
+
+
+def test_photos_that_cannot_be_replaced_because_they_are_open_stay(tmp_path, monkeypatch):
+    paths, out, replace = write_photos(tmp_path, 6), tmp_path / "out", os.replace
+    old = prepare_photos(paths[:3], out, image_size=16, progress=False)
+
+    def refuse(part, path):  # as Windows does while a notebook has the array open
+        if Path(path).name == "photos.npy":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        replace(part, path)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="choose another output folder, or close what has its photos open"):
+        prepare_photos(paths[3:], out, image_size=16, progress=False)
+    assert open_photos(out).records == old.records
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "photos.npy"]
 
 
 def run_killed(step, out, paths):

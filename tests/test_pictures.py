@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from inpaint_utils.app.photo_files import fill_file
 from inpaint_utils.data import pictures
@@ -221,6 +221,31 @@ def test_profile_camera_data_and_resolution_are_carried_over(tmp_path, ending, d
         assert 0x927C not in exif.get_ifd(0x8769), "a maker's note may show the photo before it was filled"
         dpi = out.info["dpi"] if ending != ".webp" else (exif[0x011A], exif[0x011B])
         assert np.allclose([float(value) for value in dpi], (150, 300), atol=0.05)  # turned with the photo
+
+
+@pytest.mark.parametrize("ending", [".webp", ".png"])
+def test_the_resolution_of_a_webp_is_carried_over(tmp_path, ending):
+    write_picture(tmp_path / "photo.webp", Picture(draw(3), dpi=(300, 150)))
+    fill(tmp_path, tmp_path / "photo.webp", tmp_path / f"out{ending}")
+    assert read_picture(tmp_path / f"out{ending}").dpi == pytest.approx((300, 150), abs=0.05)
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_white_is_zero_in_16_bits_is_no_negative(tmp_path, photometric):
+    values = np.full((24, 40), 2000, np.uint16)
+    values[HOLE] = 60000
+    write_picture(tmp_path / "photo.tif", Picture(values[..., np.newaxis]))
+    with Image.open(tmp_path / "photo.tif") as image:
+        pixels, tags = np.asarray(image).astype("<u2"), TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in ((256, 40), (257, 24), (258, 16), (259, 1), (262, photometric), (277, 1), (278, 24)):
+        tags[tag] = value
+    tags[273], tags[279] = 0, pixels.nbytes
+    file = io.BytesIO()
+    tags.save(file)
+    file.write(pixels.tobytes())
+    (tmp_path / "other.tif").write_bytes(file.getvalue())
+    found = read_picture(tmp_path / "other.tif").pixels[..., 0]
+    assert np.array_equal(found, values if photometric else 65535 - values)
 
 
 def test_a_thumbnail_of_the_photo_before_is_not_carried_over(tmp_path):

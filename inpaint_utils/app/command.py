@@ -38,6 +38,9 @@ def main(arguments=None):
     for name in ("seed", "grow"):
         if (value := getattr(options, name)) < 0:
             parser.error(f"--{name} is {value}, expected 0 or more")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal's encoding lacks must not end in a traceback
+            stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told in one sentence
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     filled, stopped = [], []

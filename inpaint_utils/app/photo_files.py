@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from ..data.edges import load_sketch
+from ..data.images import read_photo
 from ..data.masks import create_mask, grow_holes, read_mask
-from ..data.pictures import KEEPS_16_BITS, KEEPS_ALPHA, read_picture, write_picture
+from ..data.pictures import KEEPS_16_BITS, KEEPS_ALPHA, write_picture
 
 
 def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, invert=False, detail=1.0, grow=0):
@@ -26,21 +27,23 @@ def fill_file(generator, photo, mask, edges, output, difficulty=None, seed=0, in
     Raises: OSError or ValueError, one sentence.
     """
     photo, output = Path(photo), Path(output)
-    picture = _read(photo)
+    picture = read_photo(photo)
     _fit_format(output, picture)
     notes = [f"{photo} {note}" for note in picture.notes]
     if output.suffix.lower() == ".bmp" and (picture.icc_profile or picture.exif):
         notes.append(f"{output} cannot hold the photo's colour profile and camera data; .png can.")
-    shape = picture.pixels.shape[:2]
-    if mask is None:
-        keep = create_mask(shape, seed=seed, difficulty=difficulty)
-    else:
+    if mask is not None:
         keep, read = read_mask(mask, invert=invert)
         _check_side(photo, picture, mask, keep.shape)
         if keep.all() or not keep.any():
             raise ValueError(read[-1])
         notes += read
-    keep = grow_holes(keep, grow)
+    try:
+        if mask is None:
+            keep = create_mask(picture.pixels.shape[:2], seed=seed, difficulty=difficulty)
+        keep = grow_holes(keep, grow)
+    except ValueError as error:
+        raise ValueError(f"{photo}: {error}") from None
     guide = None
     if edges is not None:
         guide = load_sketch(edges)
@@ -82,13 +85,6 @@ def fill_visible(generator, image, mask, edges=None, alpha=None, **chosen):
     if ((image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2]) | ~seen).all():
         filled[~seen] = filled[~seen] @ np.float32([[0.299], [0.587], [0.114]])
     return np.where(mask == 1, image, filled)
-
-
-def _read(path):
-    try:
-        return read_picture(Path(path))
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{path} {error}") from None
 
 
 def _fit_format(output, picture):

@@ -24,11 +24,15 @@ def load_image(path, size=None):
     """
     if size is not None:
         check_size(size)
+    return crop_and_resize(read_photo(path).rgb, size)
+
+
+def read_photo(path):
+    """Read a photo as a `Picture`, with its alpha channel; errors begin with the path."""
     try:
-        pixels = read_pixels(Path(path))
+        return read_picture(Path(path))
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{path} {error}") from None
-    return crop_and_resize(pixels, size)
 
 
 def save_image(path, image):

@@ -180,13 +180,20 @@ def prepare_photos(
         shares = {"validation_share": float(validation_share), "test_share": float(test_share)}
         manifest = {"image_size": image_size, "seed": int(seed), **shares, "records": records, "skipped": skipped}
         # The manifest says "complete": the old one goes before the array changes, the new one comes after.
+        before = (folder / "manifest.json").read_bytes() if (folder / "manifest.json").is_file() else None
         (folder / "manifest.json").unlink(missing_ok=True)
-        os.replace(part, folder / "photos.npy")
+        try:
+            os.replace(part, folder / "photos.npy")
+        except PermissionError:  # Windows replaces no file that is open
+            if before is not None:
+                write_atomically(folder / "manifest.json", before)
+            raise
         # In ASCII: the name of a file from an old archive may hold bytes that are no UTF-8.
         write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1))
     except OSError as error:
         raise OSError(
-            f"{folder} cannot be written ({error.strerror or error}); choose another output folder."
+            f"{folder} cannot be written ({error.strerror or error}); choose another output folder, or close what has "
+            "its photos open, such as a notebook."
         ) from error
     finally:
         if part is not None:

@@ -52,7 +52,7 @@ KEEPS_ALPHA = (".png", ".tif", ".tiff", ".webp")
 _EXIF_KEPT = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, *range(0x9C9B, 0x9CA0))
 _CAMERA, _GPS = 0x8769, 0x8825
 _CAMERA_LEFT_OUT = (0x927C, 0xA002, 0xA003, 0xA005)
-_ORIENTATION = 0x0112
+_ORIENTATION, _RESOLUTION, _UNIT = 0x0112, (0x011A, 0x011B), 0x0128
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _stderr_lock = threading.Lock()
 
@@ -135,14 +135,14 @@ def read_picture(path):
     notes = []
     if image.format != "MPO" and frames > 1:
         notes.append(f"holds {frames} pictures; only the first was used.")
-    orientation = _find_orientation(image)
+    orientation = find_orientation(image)
     kind, transparency = image.mode, "transparency" in image.info
     upright = _decode(image, data)
     profile = image.info.get("icc_profile")
     if bits == 16:
         if kind == "CMYK" or transparency:
             raise ValueError("is CMYK or has one transparent colour, in 16 bits; save it as RGB or RGBA.")
-        pixels = _decode_16_bits(data, upright, orientation if image.format == "PNG" else 1)
+        pixels = _decode_16_bits(data, image, upright, orientation if image.format == "PNG" else 1)
     elif kind in _CHANNELS or transparency:
         if kind == "CMYK":
             notes.append("is CMYK; its colours were turned into RGB without its colour profile.")
@@ -206,8 +206,8 @@ def _count_bits(data, image):
     return image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
 
 
-def _find_orientation(image):
-    """1 to 8; 1 for none, and for anything else."""
+def find_orientation(image):
+    """1 to 8 of a Pillow image's camera data; 1 for none, and for anything else."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # camera data that cannot be read
@@ -254,7 +254,7 @@ def _has_whole_chunks(data):
     return True
 
 
-def _decode_16_bits(data, upright, orientation):
+def _decode_16_bits(data, image, upright, orientation):
     """uint16 pixels of a PNG or TIFF by OpenCV, checked against the upper 8 bits that Pillow read."""
     with _watch_stderr():
         try:
@@ -267,10 +267,12 @@ def _decode_16_bits(data, upright, orientation):
         elif pixels.shape[2] > 2:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
         pixels = _turn(pixels, orientation)  # OpenCV turns a TIFF itself
+        white_is_zero = image.format == "TIFF" and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
         seen = np.asarray(upright)
         seen = seen if seen.ndim == 3 else seen[..., np.newaxis]
         if np.array_equal(seen, pixels if seen.dtype.itemsize > 1 else pixels >> 8):
-            return np.ascontiguousarray(pixels)
+            # Of 8 bits Pillow turns "white is zero" round, of 16 neither it nor OpenCV does.
+            return 65535 - pixels if white_is_zero else np.ascontiguousarray(pixels)
     raise ValueError("has 16 bits a channel in a form that OpenCV cannot read; save it as 16-bit PNG.")
 
 
@@ -307,8 +309,12 @@ def _keep_exif(image):
 
 def _find_dpi(image, orientation):
     try:
-        dpi = tuple(float(value) for value in image.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        dpi = image.info.get("dpi")
+        if dpi is None and image.format == "WEBP":  # which has no other place for it
+            found = image.getexif()
+            dpi = [found[tag] * (2.54 if found.get(_UNIT) == 3 else 1) for tag in _RESOLUTION]
+        dpi = tuple(float(value) for value in dpi)
+    except Exception:  # camera data that cannot be read
         return None
     if len(dpi) != 2 or not all(1 <= value <= 1e5 for value in dpi):
         return None
@@ -327,7 +333,7 @@ def _encode(picture, ending):
     if ending == ".webp" and picture.dpi:  # the format has no other place for it
         exif = Image.Exif()
         exif.load(picture.exif or b"")
-        exif[0x011A], exif[0x011B], exif[0x0128] = *picture.dpi, 2
+        exif[_RESOLUTION[0]], exif[_RESOLUTION[1]], exif[_UNIT] = *picture.dpi, 2
     channels = 3 if ending == ".webp" else pixels.shape[2]
     carried = {"icc_profile": _find_profile(picture, channels), "exif": exif, "dpi": picture.dpi}
     settings = {

@@ -104,9 +104,12 @@ def read_originals(paths):
         table = folder / "photos.csv"
         if table.is_file():
             try:
-                with table.open(encoding="utf-8", errors="replace", newline="") as file:
+                with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
                     rows = csv.DictReader(file, restval="")
-                    if {"file", "original"} <= set(rows.fieldnames or ()):
+                    names = rows.fieldnames or ()
+                    if "original" not in names and any("original" in name.replace("\0", "") for name in names):
+                        raise csv.Error(f"its first line is {','.join(names)!r}: columns need commas, and UTF-8")
+                    if {"file", "original"} <= set(names):
                         named = [row for row in rows if row["original"].strip()]
                         originals |= {folder / row["file"]: (folder, row["original"]) for row in named}
             except (OSError, csv.Error) as error:

@@ -42,7 +42,8 @@ def export_generator(generator, path, image_size=256, quantize=False):
     if size is None and path.suffix != ".onnx":
         raise ValueError(f"image_size=None is for .onnx files, but {path.name!r} was asked for: use 256.")
     if size is not None and (size < 128 or size % 128):
-        raise ValueError(f"image_size is {image_size}, expected a multiple of 128: use 256.")
+        whose = "The generator's own size" if generator.input_shape[1] else "image_size"
+        raise ValueError(f"{whose} is {size}, but exports need a multiple of 128: use 256.")
     options = {"input_signature": [keras.InputSpec(shape=(1, size, size, 4), dtype="float32", name="rgb_and_edges")]}
     if path.suffix == ".onnx":
         import_extra("tf2onnx")

@@ -1,6 +1,7 @@
 """Use a trained generator: load it, build its input, inpaint a photo."""
 
 import json
+import math
 import numbers
 import operator
 import shutil
@@ -14,12 +15,14 @@ from pathlib import Path
 import cv2
 import keras
 import numpy as np
+from PIL import ExifTags, Image
 from tqdm.auto import tqdm
 
 from ..data.batches import DARKEST
 from ..data.edges import check_edges, combine_edges, load_sketch
-from ..data.images import load_image
+from ..data.images import crop_and_resize, read_photo
 from ..data.masks import check_mask, grow_holes, load_mask
+from ..data.pictures import find_orientation
 from ..host import find_in_inputs, is_interactive
 from ..networks.models import SIZE_MULTIPLE
 from .detail import add_detail
@@ -29,8 +32,6 @@ from .tiling import cut_out, plan_tiles, plan_windows, weigh_tile
 SIDE_MARGIN = 16  # pixels; a hole nearer to a side than this gets room beyond it
 LARGEST_SIDE = 512  # pixels a generator of no fixed size sees at once: twice what it was trained with
 BEYOND = 0.01  # of the value range: how far an answer may miss [0, 1], as one of 8-bit weights may
-
-
 PACKED_SIDE = 256  # pixels a side of a picture in which small holes are packed
 FINE = 8  # pixels across; a thinner hole in a large photo has no room for fog, and keeps the generator's answer
 MANY_WINDOWS = 4  # from here on a photo may show its progress; a notebook keeps every bar that it was ever shown
@@ -178,7 +179,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         generator: from `load_generator` or `build_generator`; None, or nothing before the image, for the one that
             ships.
         image: (H, W, 3) float32 RGB in [0, 1], any size, a PIL picture or a path; what it holds in the holes does not
-            matter.
+            matter. What is transparent in a file or a PIL picture is not shown to the generator, and comes back.
         mask: (H, W, 1), 1 keep, 0 remove, a PIL picture or a path (see `load_mask`).
         edges: see `build_input`; a PIL picture or a path, too (see `load_sketch`).
         detail: float in [0, 1], how much of the photo's own fine detail is laid onto the generator's answer; 0 is
@@ -201,7 +202,7 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
         raise ValueError("There is no image or no mask: call inpaint(generator, image, mask) or inpaint(image, mask).")
     if not isinstance(detail, numbers.Real) or not 0 <= detail <= 1:
         raise ValueError(f"detail is {detail!r}, expected a number from 0 (the generator alone) to 1.")
-    image = np.asarray(_read(image, load_image))
+    image, alpha = _read_photo(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind not in "fiub":
         raise ValueError(
             f"The image has shape {image.shape} and type {image.dtype}, expected (height, width, 3) in [0, 1]: "
@@ -220,28 +221,31 @@ def inpaint(generator=None, image=None, mask=None, edges=None, detail=1.0, grow=
             stacklevel=2,
         )
         return image.copy()
+    known = keep if alpha is None else keep & (alpha > 0)
+    if not known.any():
+        raise ValueError("All that the mask keeps is transparent, expected some visible pixels: draw a smaller hole.")
     seed = _check_seed(seed)
     generator = _shipped_generator() if generator is None else generator
     size = _choose_size(generator.input_shape[1], largest_side)
     if max(image.shape[:2]) <= size:
         whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
-        pictures, rest, windows = [], keep.copy(), [(whole, whole)]
+        pictures, rest, windows = [], known.copy(), [(whole, whole)]
     else:
-        pictures, rest = plan_tiles(keep, min(size, PACKED_SIDE))
+        pictures, rest = plan_tiles(known, min(size, PACKED_SIDE))
         windows = plan_windows(rest, size) if not rest.all() else []
     filled = image.copy()
     total = len(pictures) + len(windows)
     hidden = True if total < MANY_WINDOWS or not is_interactive() else None  # None: where no terminal would show it
     with tqdm(total=total, delay=LONG_WAIT, disable=hidden, leave=False, unit="window") as bar:
-        detailed = _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, bar)
-        _fill_windows(generator, filled, detailed, rest, keep, edges, windows, size, seed, bar)
-    if detailed is None:
-        return filled
-    if detail < 1:
-        detailed *= np.float32(detail)
-        detailed += np.float32(1 - detail) * filled
-        detailed[keep] = image[keep]
-    return detailed
+        detailed = _fill_tiles(generator, filled, known, rest, edges, pictures, detail, seed, bar)
+        _fill_windows(generator, filled, detailed, rest, known, edges, windows, size, seed, bar)
+    answer = filled if detailed is None else detailed
+    if 0 < detail < 1:
+        answer *= np.float32(detail)
+        answer += np.float32(1 - detail) * filled
+    if alpha is not None or 0 < detail < 1:
+        np.copyto(answer, image, where=keep[..., np.newaxis])
+    return answer
 
 
 def _check_seed(seed):
@@ -264,12 +268,25 @@ def _choose_size(fixed, largest_side):
     return int(largest_side)
 
 
+def _read_photo(picture):
+    """RGB as an array, and the alpha channel, (H, W), of a file or a PIL picture that has one, or None."""
+
+    def load(path):
+        photo = read_photo(path)
+        return crop_and_resize(photo.rgb, None), photo.alpha
+
+    read = _read(picture, load)
+    return read if isinstance(read, tuple) else (np.asarray(read), None)
+
+
 def _read(picture, load):
     """An array as it is; a path or a PIL picture through `load`, which reads a file."""
     if isinstance(picture, (str, Path)):
         return load(picture)
     if not hasattr(picture, "getexif"):
         return picture
+    if picture.mode in ("I;16B", "I;16L", "I;16N"):  # which Pillow would cut to 8 bits
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16))
     if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):  # what a PNG file can hold
         try:
             converted = picture.convert({"PA": "RGBA", "I": "I;16"}.get(picture.mode, "RGB"))
@@ -278,8 +295,10 @@ def _read(picture, load):
         if converted is None or picture.mode == "F":
             raise ValueError(f"The picture's mode is {picture.mode}, expected RGB or L: convert it first.")
         picture = converted
+    turn = Image.Exif()  # and no other camera data: of some cameras' Pillow can read more than it can write
+    turn[ExifTags.Base.Orientation] = find_orientation(picture)
     with tempfile.TemporaryDirectory() as folder:  # as its file would be read: alpha, palette, 16 bits, orientation
-        picture.save(Path(folder) / "picture.png", exif=picture.getexif(), compress_level=1)
+        picture.save(Path(folder) / "picture.png", exif=turn, compress_level=1)
         return load(Path(folder) / "picture.png")
 
 
@@ -298,7 +317,7 @@ def _fill_tiles(generator, filled, keep, rest, edges, pictures, detail, seed, ba
         for output in outputs:
             output[thin] = 0
         for tiles in pictures:
-            packed, known, source, sketch = _pack_tiles(image, keep, edges, tiles)
+            packed, known, source, sketch = _pack_tiles(image, keep, edges, tiles, generator.input_shape[1])
             answers = [_run(generator, packed, known, sketch)]
             if detailed is not None:
                 fine = _find_fine(~known)
@@ -341,14 +360,14 @@ def _place_tile(tile, shape):
     return tuple(here), tuple(there)
 
 
-def _pack_tiles(image, keep, edges, tiles):
+def _pack_tiles(image, keep, edges, tiles, fixed):
     """The packed picture of some tiles: image (S, S, 3), keep (S, S), source (S, S), edges (S, S, 1) or None.
 
     Between the tiles there is their mean colour, as something kept. The source of detail lies within the tiles, less a
-    row and a column of each, so that no patch reaches into the next tile.
+    row and a column of each, so that no patch reaches into the next tile. S is at most the generator's `fixed` size.
     """
     side = max(max(c + w.stop - w.start for c, w in zip(tile.corner, tile.window, strict=True)) for tile in tiles)
-    side += -side % SIZE_MULTIPLE
+    side = min(side + -side % SIZE_MULTIPLE, fixed or math.inf)
     packed, known = np.zeros((side, side, 3), np.float32), np.zeros((side, side), bool)
     sketch = None if edges is None else np.full((side, side, 1), 0.5, np.float32)
     free, source = np.ones((side, side), bool), np.zeros((side, side), bool)
