@@ -1,9 +1,10 @@
-"""What is published elsewhere: Kaggle's data set and kernels, and the folder of the model for Hugging Face."""
+"""What is published elsewhere: Kaggle's data set and kernels, the folder of the model for Hugging Face, the page."""
 
 import json
 import os
 import re
 import stat
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 
 from conftest import load_tool
 from inpaint_utils import load_generator
+from inpaint_utils.networks.models import build_generator
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["1-data-preprocessing", "2-model-training", "3-model-finetuning", "4-testing-inference"]
 IDS = [f"jane-doe/landscape-inpainting-{name}" for name in NAMES]
+CREATED = "Dataset version is being created. Please check progress at https://www.kaggle.com/datasets/x"
+PUSHED = "Kernel version 1 successfully pushed.  Please check progress at https://www.kaggle.com/code/x"
 FIELDS = {  # of a kernel-metadata.json
     "id": str,
     "title": str,
@@ -45,8 +49,8 @@ def kaggle(tmp_path, monkeypatch, wheel):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
 
-    def install(*said):
-        """The command's answers to `status`, by the name that is asked for, one call after the other."""
+    def install(*said, dataset=CREATED, kernel=PUSHED):
+        """The command's answers to `status`, by the name that is asked for, one after the other, and to the rest."""
         answers = tmp_path / "answers"
         answers.mkdir()
         for name, lines in said:
@@ -55,7 +59,8 @@ def kaggle(tmp_path, monkeypatch, wheel):
         command.write_text(
             "#!/bin/sh\n"
             f'echo "$@" >> {tmp_path}/told\n'
-            '[ "$2" = status ] || exit 0\n'
+            f'[ "$1 $2" != "kernels push" ] || {{ echo "{kernel}"; exit 0; }}\n'
+            f'[ "$2" = status ] || {{ echo "{dataset}"; exit 0; }}\n'
             f"file={answers}/$(echo $3 | tr / _)\n"
             '[ -f "$file" ] || exit 1\n'
             'head -1 "$file"; [ $(wc -l < "$file") -gt 1 ] && sed -i 1d "$file"; exit 0\n'
@@ -132,11 +137,62 @@ def test_push_waits_for_each_notebook_before_the_next(kaggle, tmp_path, capsys):
 
 def test_push_stops_at_a_notebook_that_fails_and_goes_on_from_there(kaggle, tmp_path, capsys):
     tool, install = kaggle
-    install(("jane-doe/inpaint-utils", ["ready"]), (IDS[2], ["KernelWorkerStatus.ERROR"]))
+    install(("jane-doe/inpaint-utils", ["ready"]), (IDS[2], [f'{IDS[2]} has status "KernelWorkerStatus.ERROR"']))
     assert tool.main(["jane-doe", "--output", "out", "--push", "--first", "3"]) == 1
-    assert f"{IDS[2]} did not finish (KernelWorkerStatus.ERROR): look at its log" in capsys.readouterr().err
+    assert f"{IDS[2]} did not finish (ERROR): look at its log" in capsys.readouterr().err
     told = (tmp_path / "told").read_text()
     assert "push -p out/03_model_finetuning" in told and "out/04" not in told and "out/02" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "sentence"),
+    [
+        (
+            "kernel",
+            "Kernel push error: Maximum weekly GPU quota of 30.00 hours reached.",
+            "01_data_preprocessing (Kernel push error: Maximum weekly GPU quota of 30.00 hours reached)",
+        ),
+        (
+            "kernel",
+            f"The following are not valid dataset sources and could not be added: x/y\n{PUSHED}",
+            "01_data_preprocessing (The following are not valid dataset sources and could not be added: x/y)",
+        ),
+        ("kernel", "", "01_data_preprocessing (it says nothing)"),
+        (
+            "dataset",
+            "Starting upload\nDataset creation error: The title is taken",
+            "inpaint-utils (Dataset creation error: The title is taken)",
+        ),
+    ],
+)
+def test_what_kaggle_refuses_with_exit_status_0_stops_the_push(kaggle, tmp_path, capsys, command, said, sentence):
+    tool, install = kaggle
+    states = [(name, ['has status "complete"']) for name in IDS]
+    install(("jane-doe/inpaint-utils", ["ready"]), *states, **{command: said})
+    assert tool.main(["jane-doe", "--output", "out", "--push"]) == 1
+    assert capsys.readouterr().err == f"kaggle refused {sentence}: mend that, then go on with --first.\n"
+    assert "out/02" not in (tmp_path / "told").read_text()
+
+
+def test_an_owner_may_have_the_name_of_a_status(kaggle, tmp_path):
+    tool, install = kaggle
+    names = [name.replace("jane-doe", "ready-error") for name in IDS]
+    running, complete = (f'{names[3]} has status "KernelWorkerStatus.{word}"' for word in ("RUNNING", "COMPLETE"))
+    kernel = f"{PUSHED.removesuffix('x')}ready-error/x"
+    install(("ready-error/inpaint-utils", ["ready"]), (names[3], [running, complete]), kernel=kernel)
+    assert tool.main(["ready-error", "--output", "out", "--push", "--first", "4"]) == 0
+    assert (tmp_path / "told").read_text().splitlines()[-2:] == [f"kernels status {names[3]}"] * 2
+
+
+def test_looks_that_fail_are_not_repeated_for_ever(kaggle, monkeypatch):
+    tool, _ = kaggle
+    failed = subprocess.CompletedProcess([], 1, "", "403 Client Error: Forbidden\n")
+    running, complete = (subprocess.CompletedProcess([], 0, f'x has status "{s}"', "") for s in ("running", "complete"))
+    looks = iter([failed, running, *[failed] * 4, complete, *[failed] * 5])
+    monkeypatch.setattr(tool, "ask", lambda *_: next(looks))
+    tool.wait("kernels", "x")
+    with pytest.raises(RuntimeError, match=r"status of x 5 times in a row \(403 Client Error: Forbidden\): look at it"):
+        tool.wait("kernels", "x")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +253,14 @@ def test_folder_that_holds_something_is_left_alone(tmp_path, capsys):
     assert "expected a .keras file" in capsys.readouterr().err
 
 
+def test_a_zip_without_a_model_is_not_published(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", weights=np.zeros(3))
+    with pytest.raises(SystemExit):
+        load_tool("publish_model").main([str(tmp_path / "hub"), "--generator", str(tmp_path / "x.npz")])
+    assert "x.npz', expected a .keras file, such as notebook 2 writes." in capsys.readouterr().err
+    assert not (tmp_path / "hub").exists()
+
+
 def test_front_matter_is_a_card_as_hugging_face_reads_it(tmp_path):
     hub = pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
     load_tool("publish_model").main([str(tmp_path / "hub")])
@@ -215,3 +279,14 @@ def test_front_matter_is_a_card_as_hugging_face_reads_it(tmp_path):
     found = {(result.dataset_name, result.metric_type): result.metric_value for result in card.eval_results}
     assert len(found) == 6 and found.items() <= expected.items()
     assert card.to_dict()["co2_eq_emissions"]["emissions"] > 0
+
+
+# The page, which tests/test_static_page.py opens in a browser
+
+
+def test_no_page_is_built_with_a_generator_of_one_size(tmp_path):
+    build_generator(128, 4).save(tmp_path / "small.keras")
+    with pytest.raises(
+        ValueError, match=r"small\.keras' takes pictures of 128×128 pixels alone, expected .* all sizes"
+    ):
+        load_tool("build_page").export_bytes(tmp_path / "small.keras")

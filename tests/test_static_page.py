@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inpaint_utils.app.photo_files import fill_visible
 from inpaint_utils.data.edges import detect_edges
 from inpaint_utils.data.images import load_image
 from inpaint_utils.data.masks import create_mask
@@ -48,6 +49,20 @@ const read = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt
 const bytes = read(photo), rgb = new Float32Array(3 * width * height), keep = read(hole).map((value) => 1 - value);
 for (let i = 0; i < width * height; i++) for (let c = 0; c < 3; c++) rgb[3 * i + c] = bytes[4 * i + c] / 255;
 return Array.from(inpainting.detectEdges(rgb, keep, width, height));
+"""
+DECODE_SLOWLY = """
+const done = arguments[0], decode = createImageBitmap, { find, state } = inpainting;
+globalThis.createImageBitmap = (file) => {
+  globalThis.createImageBitmap = decode;
+  return new Promise((go) => setTimeout(go, 300)).then(() => decode(file));
+};
+find("sample").click();
+find("fill").click();
+const look = setInterval(() => {
+  if (state.busy) return;
+  clearInterval(look);
+  done(find("status").textContent);
+}, 100);
 """
 SEND = """
 const done = arguments[0], load = (image) => new Promise((yes, no) => { image.onload = yes; image.onerror = no; });
@@ -118,18 +133,36 @@ def wait_while(driver, word):
         time.sleep(0.2)
 
 
-def pack(image, mask):
-    rgba = np.dstack([np.rint(255 * image).astype(np.uint8), np.full(mask.shape[:2], 255, np.uint8)])
+def wait_until(page, word):
+    end = time.monotonic() + PATIENCE
+    while word not in read_status(page):
+        assert time.monotonic() < end, f"{read_status(page)} in place of {word} after {PATIENCE} s"
+        time.sleep(0.2)
+
+
+def paint(page):
+    """A stroke from the middle of the photo to the right."""
+    from selenium.webdriver import ActionChains
+
+    mouse = ActionChains(page).move_to_element(page.find_element("id", "mask")).click_and_hold()
+    mouse.move_by_offset(5, 0).release().perform()
+
+
+def pack(image, mask, alpha=255):
+    rgba = np.dstack([np.rint(255 * image).astype(np.uint8), np.full(mask.shape[:2], alpha, np.uint8)])
     hole = (mask[..., 0] == 0).astype(np.uint8)
     texts = (base64.b64encode(part.tobytes()).decode() for part in (rgba, hole))
     return [*texts, image.shape[1], image.shape[0]]
 
 
-def fill_in_page(page, image, mask, detail):
-    text, seconds = page.execute_async_script(FILL, *pack(image, mask), detail)
+def fill_in_page(page, image, mask, detail, alpha=255):
+    """What the page answers, (H, W, 3) in [0, 1]; the alpha channel must come back as it was."""
+    text, seconds = page.execute_async_script(FILL, *pack(image, mask, alpha), detail)
     assert seconds > 0, text
     print(f"{image.shape[1]}×{image.shape[0]}, detail {detail}: {seconds:.1f} s")
-    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*image.shape[:2], 4)[..., :3] / np.float32(255)
+    answer = np.frombuffer(base64.b64decode(text), np.uint8).reshape(*image.shape[:2], 4)
+    assert (answer[..., 3] == alpha).all()
+    return answer[..., :3] / np.float32(255)
 
 
 def make_case(name):
@@ -156,6 +189,58 @@ def test_the_page_fills_as_python_does(page, generator, case):
     difference = np.abs(answer - expected)[~kept]
     print(f"{case}: largest difference {difference.max():.4f}, mean {difference.mean():.4f}")
     assert difference.max() <= LARGEST_DIFFERENCE and difference.mean() <= MEAN_DIFFERENCE
+
+
+def test_what_is_transparent_is_hidden_and_stays_so(page, generator):
+    image, mask = make_case("whole")
+    alpha = np.full(image.shape[:2], 255, np.uint8)
+    alpha[:, 150:300] = 0
+    image[alpha == 0] = 0  # as a canvas gives it
+    seen, hole = alpha > 0, mask[..., 0] == 0
+    assert (seen & hole).any() and (~seen & hole).any()
+    expected = fill_visible(generator, image, mask, alpha=alpha, detail=0)
+    answer = fill_in_page(page, image, mask, 0, alpha)
+    assert np.abs(answer - image)[~hole].max() < 1e-6, "kept pixels are the photo's own"
+    difference = np.abs(answer - expected)[seen & hole]
+    print(f"transparent: largest difference {difference.max():.4f}, mean {difference.mean():.4f}")
+    assert difference.max() <= LARGEST_DIFFERENCE and difference.mean() <= MEAN_DIFFERENCE
+
+
+def test_a_hole_amid_transparency_is_filled_from_what_is_visible(page):
+    image, mask = np.zeros((700, 900, 3), np.float32), np.ones((700, 900, 1), np.float32)
+    image[60:160, 60:160] = image[500:680, 600:880] = (0.8, 0.6, 0.4)
+    alpha = np.uint8(255) * (image[..., 0] > 0)
+    mask[50:170, 50:170] = 0
+    answer = fill_in_page(page, image, mask, 0, alpha)[60:160, 60:160]
+    print(f"amid transparency: {answer.mean(axis=(0, 1))}")
+    assert np.abs(answer - image[60:160, 60:160]).mean() < 0.1
+
+
+def test_a_photo_with_nothing_visible_left_is_refused(page, tmp_path):
+    alpha = np.zeros((128, 128), np.uint8)
+    alpha[60:68, 62:70] = 255
+    open_gray(page, tmp_path, alpha)
+    paint(page)
+    page.find_element("id", "fill").click()
+    assert read_status(page).startswith("All that is not painted over is transparent: "), read_status(page)
+    page.find_element("id", "sample").click()  # for the next test: no error any more
+    wait_until(page, "512×384")
+
+
+def test_a_half_transparent_photo_stays_so_from_filling_to_filling(page, tmp_path):
+    open_gray(page, tmp_path, np.full((128, 128), 128, np.uint8))
+    paint(page)
+    page.find_element("id", "fill").click()
+    wait_until(page, "Filled in")
+    page.find_element("id", "onward").click()
+    data = page.execute_script("return inpainting.find('photo').toDataURL()")
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))))[..., 3] == 128).all()
+
+
+def open_gray(page, folder, alpha):
+    Image.fromarray(np.dstack([np.full((*alpha.shape, 3), 90, np.uint8), alpha])).save(folder / "gray.png")
+    page.find_element("id", "file").send_keys(str(folder / "gray.png"))
+    wait_until(page, "128×128")
 
 
 def test_the_detail_is_as_lively_as_that_of_python(page, generator):
@@ -193,15 +278,21 @@ def test_the_page_sends_and_loads_nothing(page):
     assert all(name.startswith(("blob:", "data:", "http://127.0.0.1/")) for name in names), names
 
 
+def test_the_old_photo_is_not_filled_while_a_new_one_is_opened(page):
+    page.find_element("id", "sample").click()
+    wait_until(page, "512×384")
+    paint(page)
+    assert page.execute_async_script(DECODE_SLOWLY).startswith("512×384 pixels. Paint over what should go.")
+    assert page.execute_script("return inpainting.state.strokes.length") == 0
+
+
 def test_a_finger_paints_and_fills_on_a_phone(page):
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     )
     page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     page.find_element("id", "sample").click()
-    end = time.monotonic() + PATIENCE
-    while "512×384" not in read_status(page) and time.monotonic() < end:
-        time.sleep(0.2)
+    wait_until(page, "512×384")
     assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     box = page.execute_script("return inpainting.find('mask').getBoundingClientRect().toJSON()")
     for strokes, row in enumerate((0.4, 0.7), start=1):

@@ -59,12 +59,19 @@ def main(arguments=None):
 
 
 def export_bytes(path):
-    """The generator as an ONNX file with 8-bit weights, for pictures of all sizes."""
+    """The generator as an ONNX file with 8-bit weights, for pictures of all sizes; ValueError if it takes but one."""
+    generator = load_generator(path)
+    side = generator.input_shape[1]
+    if side is not None:
+        raise ValueError(
+            f"{str(path)!r} takes pictures of {side}×{side} pixels alone, expected a generator of all sizes: give its "
+            "weights to build_generator(None) and save that."
+        )
     if path.suffix == ".onnx":
         return path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "generator.onnx"
-        return export_generator(load_generator(path), exported, image_size=None, quantize=True).read_bytes()
+        return export_generator(generator, exported, image_size=None, quantize=True).read_bytes()
 
 
 def get_runtime():

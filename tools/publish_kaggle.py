@@ -24,6 +24,7 @@ MODULE = "inpaint-utils"  # the data set that holds the wheel
 PHOTOS = ("theblackmamba31/landscape-image-colorization", "gan-getting-started")  # a data set, a competition
 WITHOUT_GPU = ("01",)
 SECONDS_BETWEEN_LOOKS = 60
+MOST_FAILED_LOOKS = 5  # in a row
 
 
 def main(arguments=None):
@@ -152,21 +153,53 @@ def push(data, kernels):
     exists = ask("datasets", "status", read_id(data)).returncode == 0
     for folder, command in zip((data, *kernels), list_commands(data, kernels, exists), strict=True):
         print(*command, flush=True)
-        done = ask(*command[1:])
-        if done.returncode:
-            raise RuntimeError(f"kaggle refused {folder.name}: {(done.stderr or done.stdout).strip()}")
+        refusal = find_refusal(ask(*command[1:]), "" if folder == data else "successfully pushed")
+        if refusal:
+            raise RuntimeError(f"kaggle refused {folder.name} ({refusal}): mend that, then go on with --first.")
         wait("datasets" if folder == data else "kernels", read_id(folder))
 
 
+def find_refusal(done, expected):
+    """The line in which kaggle refuses, whose exit status may be 0 all the same; empty where it agrees.
+
+    expected: what it says when it agrees.
+    """
+    lines = read_lines(done)
+    for line in lines:  # an owner or a file may have the word in its name
+        if re.search(r"(?<![\w/-])errors?(?![\w/-])|not valid", line, flags=re.I):
+            return line
+    return "" if done.returncode == 0 and expected in done.stdout else lines[-1]
+
+
 def wait(kind, name):
-    """Until Kaggle calls it ready or complete."""
+    """Until Kaggle calls it ready or complete. Raises RuntimeError where that will not happen, or cannot be seen."""
+    failed = 0
     while True:
-        said = ask(kind, "status", name).stdout.strip()
-        if re.search("ready|complete", said, flags=re.I):
+        done = ask(kind, "status", name)
+        failed = failed + 1 if done.returncode else 0
+        if failed == MOST_FAILED_LOOKS:
+            raise RuntimeError(
+                f"kaggle did not tell the status of {name} {failed} times in a row ({read_lines(done)[-1]}): "
+                "look at it on Kaggle, then go on with --first."
+            )
+        status = "" if failed else read_status(done.stdout)
+        if re.fullmatch("ready|complete", status, flags=re.I):
             return
-        if re.search("error|cancel", said, flags=re.I):
-            raise RuntimeError(f"{name} did not finish ({said}): look at its log on Kaggle, then go on with --first.")
+        if re.match("error|cancel|fail", status, flags=re.I):
+            raise RuntimeError(f"{name} did not finish ({status}): look at its log on Kaggle, then go on with --first.")
         time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def read_status(said):
+    """The status alone: a notebook's follows its name, which may hold any word, and a data set's is the last line."""
+    found = re.search(r'has status "?(?:\w+\.)?(\w+)', said)
+    return found[1] if found else said.strip().rpartition("\n")[2]
+
+
+def read_lines(done):
+    """What a command said, its errors last; at least one line."""
+    said = f"{done.stdout}\n{done.stderr}".splitlines()
+    return [line.strip().rstrip(".") for line in said if line.strip()] or ["it says nothing"]
 
 
 def ask(*words):

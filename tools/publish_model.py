@@ -26,7 +26,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.folder.exists() and (not options.folder.is_dir() or any(options.folder.iterdir())):
         parser.error(f"the folder is {str(options.folder)!r}, which is not empty: give a new one.")
-    if not zipfile.is_zipfile(options.generator):
+    if not is_model(options.generator):
         parser.error(f"the generator is {str(options.generator)!r}, expected a .keras file, such as notebook 2 writes.")
     with zipfile.ZipFile(options.generator) as file:  # Keras opens the same parts in a folder, as hubs show them
         file.extractall(options.folder)
@@ -36,6 +36,14 @@ def main(arguments=None):
     size = sum(path.stat().st_size for path in options.folder.iterdir()) / 1e6
     print(f"{options.folder}: {', '.join(sorted(path.name for path in options.folder.iterdir()))}, {size:.0f} MB")
     return 0
+
+
+def is_model(path):
+    """Whether a file is a zip with what Keras opens; .npz and others are zips, too."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return {"config.json", "model.weights.h5"} <= set(file.namelist())
 
 
 def redirect_links(card, repository=""):

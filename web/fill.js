@@ -7,7 +7,8 @@ const SIDE_MARGIN = 16; // pixels; a hole nearer to a side than this gets room b
 const CELL = 32; // pixels; holes are grouped on a grid this coarse
 
 /**
- * Fill what `hole` marks. Kept pixels come back as they were.
+ * Fill what `hole` marks. Kept pixels come back as they were, and so does the transparency of all pixels. Colours under
+ * an alpha of 0, for which a canvas gives black, are hidden from the generator and the detail.
  *
  * photo: {data: RGBA bytes, width, height}. hole: Uint8Array, 1 remove, 0 keep.
  * generator: async (inputs, width, height) → Float32Array, (height, width, 4) → (height, width, 3) in [0, 1].
@@ -16,8 +17,12 @@ const CELL = 32; // pixels; holes are grouped on a grid this coarse
  */
 async function fillPhoto(photo, hole, generator, { detail = 1, seed = 0, report = () => {} } = {}) {
   const { width, height } = photo, data = new Uint8ClampedArray(photo.data);
-  const source = hole.map((removed) => 1 - removed), keep = source.slice();
-  const windows = planWindows(hole, width, height);
+  const source = hole.map((removed, i) => (removed || !data[4 * i + 3] ? 0 : 1)), keep = source.slice();
+  let windows = planWindows(hole, width, height);
+  if (windows.some((window) => !cut(source, width, window).includes(1))) { // one shows nothing: reach further
+    windows = planWindows(source.map((seen) => 1 - seen), width, height);
+    windows = windows.filter((window) => cut(hole, width, window).includes(1));
+  }
   for (const [number, window] of windows.entries()) {
     const part = cutOut(data, keep, width, window);
     part.source = cut(source, width, window);
@@ -27,12 +32,11 @@ async function fillPhoto(photo, hole, generator, { detail = 1, seed = 0, report 
     for (let y = 0; y < window.height; y++) {
       for (let x = 0; x < window.width; x++) {
         const i = y * window.width + x, j = (window.top + y) * width + window.left + x;
-        if (part.keep[i] || !insidePiece(window, window.top + y, window.left + x)) continue;
+        if (part.keep[i] || !hole[j] || !insidePiece(window, window.top + y, window.left + x)) continue;
         for (let c = 0; c < 3; c++) {
           const value = filled[3 * i + c] + detail * (answer[3 * i + c] - filled[3 * i + c]);
           data[4 * j + c] = Math.round(255 * value);
         }
-        data[4 * j + 3] = 255;
         keep[j] = 1; // the next windows see this one's answer
       }
     }

@@ -39,10 +39,12 @@ function pause() {
 
 async function openPhoto(file) {
   if (state.busy || !file) return;
-  let picture;
-  try {
-    picture = await createImageBitmap(file);
-  } catch {
+  state.busy = true; // else the old photo could be filled meanwhile
+  update();
+  const picture = await createImageBitmap(file).catch(() => null);
+  state.busy = false;
+  update();
+  if (!picture) {
     say(`“${file.name}” is no picture that this browser can open: convert it to JPEG or PNG.`, true);
     return;
   }
@@ -66,7 +68,7 @@ function showPainting() {
   for (const id of ["painting", "mask"]) find(id).hidden = false;
   drawStrokes();
   showBrush();
-  say(`${state.note}${photo.width}×${photo.height} pixels. Paint over what shall go.`);
+  say(`${state.note}${photo.width}×${photo.height} pixels. Paint over what should go.`);
 }
 
 function showResult() {
@@ -126,13 +128,16 @@ async function fill() {
   const hole = readHole();
   if (!hole.includes(1)) return say("Paint over something first.", true);
   if (!hole.includes(0)) return say("Everything is painted over: leave something of the photo.", true);
+  const before = photo.getContext("2d").getImageData(0, 0, photo.width, photo.height);
+  if (!hole.some((removed, i) => !removed && before.data[4 * i + 3])) {
+    return say("All that is not painted over is transparent: leave something visible of the photo.", true);
+  }
   state.busy = true;
   update();
   say("Filling…");
   await pause();
   try {
     const start = performance.now();
-    const before = photo.getContext("2d").getImageData(0, 0, photo.width, photo.height);
     const report = (share) => {
       say(`Filling… ${Math.round(100 * share)} %`);
       return pause();
@@ -188,7 +193,9 @@ find("another").onclick = () => {
 };
 find("back").onclick = showPainting;
 find("onward").onclick = () => {
-  photo.getContext("2d").drawImage(filled, 0, 0);
+  const context = photo.getContext("2d");
+  context.clearRect(0, 0, photo.width, photo.height); // else what is half transparent would be laid over itself
+  context.drawImage(filled, 0, 0);
   state.strokes = [];
   state.note = "";
   showPainting();

@@ -33,7 +33,7 @@ SAMPLES = (  # each has something that may go: a rock, a fir, stones, a palm lea
     *("fir_autumn_01", "lagoon_pier_01", "mountain_clouds_01", "sunset_hills_01"),
 )
 GUIDE = """# Remove something from a landscape
-Upload a photo or pick a sample, paint over what shall go in pink, and press **Fill**. With the blue brush you may
+Upload a photo or pick a sample, paint over what should go in pink, and press **Fill**. With the blue brush you may
 sketch edges that the filling shall have; they count as painted over. If some of the object is left at its border,
 enlarge what is painted."""
 HEIGHT = 440  # pixels of the editor and of the answer beside it: with both buttons they fit into a window of 1280×900
