@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def pytest_xdist_make_scheduler(config, log):
 def load_tool(name):
     """A script of tools/ as a module."""
     place = Path(__file__).parent / "tools" / f"{name}.py"
+    if str(place.parent) not in sys.path:  # where a script finds the others
+        sys.path.append(str(place.parent))
     tool = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(name, place))
     spec.loader.exec_module(tool)
     return tool

@@ -49,7 +49,8 @@ def draw_training(rows, samples, gan, decides="val_distance"):
     """
     from .data.batches import decode_batch  # here, so that drawing pictures does not need Keras
 
-    raw = np.asarray(gan.generator.predict_on_batch(to_numpy(decode_batch(samples)[2])))
+    inputs = to_numpy(decode_batch(samples)[2])
+    raw = np.asarray(gan.generator.predict_on_batch(inputs))[: len(inputs)]  # under a strategy each replica answers
     photo, mask = samples["photo"] / 255, samples["mask"]
     pictures = np.concatenate([photo * mask, np.where(mask == 1, photo, raw), photo], axis=2)
     count = len(pictures)

@@ -1,6 +1,7 @@
 """Where the code runs (Kaggle, Colab, a machine of one's own), and its folders, photo sets and accelerators there."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -118,7 +119,7 @@ def set_up_devices(precision="auto"):
         precision: "float32", "mixed_float16" (T4 and newer), "mixed_bfloat16" (A100 and newer), or "auto": the
             fitting one of the first two.
 
-    Returns: a context manager in which to build the networks (the strategy's scope).
+    Returns: a context manager in which to build the networks (the strategy's scope), which can be entered repeatedly.
     Raises:
         ValueError: for another precision.
     """
@@ -126,9 +127,7 @@ def set_up_devices(precision="auto"):
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(map(repr, PRECISIONS))}.")
     gpus, devices, scope = _count_gpus(), 1, contextlib.nullcontext()
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        scope = tf.distribute.MirroredStrategy().scope() if gpus > 1 else scope
+        scope = _Scope() if gpus > 1 else scope
     elif keras.backend.backend() == "jax":
         devices = len(keras.distribution.list_devices())
         if devices > 1:  # `auto_shard_dataset` is for tf.data; here each process draws its own share
@@ -141,6 +140,27 @@ def set_up_devices(precision="auto"):
     process = f", process {number} of {count}" if count > 1 else ""
     print(f"{find_host()}, {keras.backend.backend()} on {device}, {precision}{process}")
     return scope
+
+
+class _Scope:
+    """A strategy's scope for one cell after another: TensorFlow's own can be entered only once."""
+
+    def __init__(self):
+        self.strategy, self.entered = _find_strategy(), []
+
+    def __enter__(self):
+        self.entered.append(self.strategy.scope())
+        return self.entered[-1].__enter__()
+
+    def __exit__(self, *error):
+        return self.entered.pop().__exit__(*error)
+
+
+@functools.cache  # two of them in one process, as after "Run all" again, would mix up what their devices exchange
+def _find_strategy():
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy()
 
 
 def choose_profile(profile="auto"):

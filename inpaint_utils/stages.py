@@ -274,7 +274,7 @@ def take_split(photos, name):
     return indices
 
 
-def open_networks(folder, seed, shipped=False):
+def open_networks(folder, seed, shipped=False, perceptual=True):
     """Generator and discriminator to fine-tune: notebook 2's best, else the shipped generator and a new discriminator.
 
     Says which. They compute in the precision that `set_up_devices` settled.
@@ -283,6 +283,7 @@ def open_networks(folder, seed, shipped=False):
         folder: as in `choose_output_folder`.
         seed: of a new network's weights.
         shipped: pass notebook 2's over.
+        perceptual: whether VGG19 is in the loss; without it a new discriminator that sees fine detail is too strong.
 
     Returns: (generator, discriminator).
     """
@@ -304,7 +305,8 @@ def open_networks(folder, seed, shipped=False):
         print("networks: new and untrained, because notebook 2 has not run and no generator ships")
     if discriminator is None:
         filters = generator.get_layer("generator_encoder_1").filters
-        discriminator = models.build_discriminator(None, filters, **DISCRIMINATOR, seed=seed + 1)
+        choice = DISCRIMINATOR if perceptual else {**DISCRIMINATOR, "detail_gain": 0.0}
+        discriminator = models.build_discriminator(None, filters, **choice, seed=seed + 1)
     networks = generator, discriminator
     policy = keras.config.dtype_policy().name
     return networks if policy == "float32" else tuple(models.change_precision(part, policy) for part in networks)

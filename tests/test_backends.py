@@ -97,6 +97,17 @@ def test_fewer_photos_than_replicas_can_be_evaluated(folder, name):
     assert ours["hole_l1"] == pytest.approx(reference["hole_l1"], rel=0.05) and np.isfinite(ours["loss"])
 
 
+def test_the_notebooks_train_and_go_on_where_two_gpus_are_found(tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, HERE / "worker.py", "notebooks", tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tensorflow on 2 GPUs" in done.stdout and "Continuing after epoch 1" in done.stdout
+    for name, epochs in (("02_model_training", 2), ("03_model_finetuning", 1)):
+        assert len((tmp_path / name / "history.csv").read_text().splitlines()) == 1 + epochs
+        assert (tmp_path / name / "generator_best.keras").is_file() and (tmp_path / name / "training.png").is_file()
+
+
 @NO_JAX
 def test_generator_files_are_interchangeable(folder):
     ours, jax = (np.load(folder / f"{name}.npz")["raw"] for name in (REFERENCE, "jax_1"))

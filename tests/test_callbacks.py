@@ -309,22 +309,24 @@ class Average(keras.callbacks.Callback):
     """The exponential moving average of the generator's weights, computed anew from the weights of every step."""
 
     def on_train_begin(self, logs=None):
-        self.values = None
+        self.values, self.steps = None, 0
 
     def on_train_batch_end(self, batch, logs=None):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         now = [weight.astype("float64") for weight in self.model.generator.get_weights()]
         old = now if self.values is None else self.values
-        self.values = [0.9 * a + 0.1 * b for a, b in zip(old, now, strict=True)]
+        kept = min(0.5, (1 + self.steps) / (10 + self.steps))
+        self.values = [kept * a + (1 - kept) * b for a, b in zip(old, now, strict=True)]
+        self.steps += 1
 
 
 def test_averaged_weights_are_validated_and_kept_and_survive_a_resume(tmp_path):
     def build():
-        return build_tiny_gan(ThrottledAdam(1e-2, use_ema=True, ema_momentum=0.9))
+        return build_tiny_gan(ThrottledAdam(1e-2, use_ema=True, ema_momentum=0.5))
 
     average = Average()
-    train_in(tmp_path / "whole", gan=build(), extra=[average])
+    trained, _, _ = train_in(tmp_path / "whole", epochs=6, gan=build(), extra=[average])
     rows = read_history(tmp_path / "whole")
     assert min(rows, key=lambda row: float(row["val_hole_l1"])) == rows[-1]  # what is kept is the last epoch's
     kept = keras.models.load_model(tmp_path / "whole" / BOTH[0], compile=False)
@@ -336,10 +338,18 @@ def test_averaged_weights_are_validated_and_kept_and_survive_a_resume(tmp_path):
         gan.evaluate(VALIDATION, verbose=0, return_dict=True)["hole_l1"], rel=1e-5
     )
 
-    train_in(tmp_path / "parts", gan=build(), max_hours=1e-9)
-    train_in(tmp_path / "parts", gan=build())
+    assert average.steps > 9, "so many steps that the momentum has reached its own value"
+    assert same_bits(kept.get_weights(), trained.generator.get_weights())
+
+    gan, _, _ = train_in(tmp_path / "parts", epochs=6, gan=build(), max_hours=1e-9)
+    ended = keras.models.load_model(tmp_path / "parts" / BOTH[0], compile=False)
+    assert same_bits(ended.get_weights(), gan.generator.get_weights()), "also where it ends before its last epoch"
+    train_in(tmp_path / "parts", epochs=2, gan=build())  # complete, and then given more epochs
+    gan, _, _ = train_in(tmp_path / "parts", epochs=6, gan=build())
     resumed = keras.models.load_model(tmp_path / "parts" / BOTH[0], compile=False)
     assert same_bits(kept.get_weights(), resumed.get_weights())
+    again, _, _ = train_in(tmp_path / "parts", epochs=6, gan=build())  # trains nothing
+    assert same_bits(kept.get_weights(), again.generator.get_weights())
 
 
 def test_the_time_budget_reckons_with_the_longest_epoch(monkeypatch):

@@ -192,6 +192,13 @@ def test_networks_are_tuned_in_the_precision_of_this_machine(tmp_path, policy):
         np.testing.assert_array_equal(ours, reference)
 
 
+@pytest.mark.parametrize(("perceptual", "channels"), [(True, 7), (False, 4)])
+def test_a_new_discriminator_sees_fine_detail_only_beside_vgg19(tmp_path, perceptual, channels):
+    save_model(build_generator(None, 4, seed=9), tmp_path / "02_model_training" / "generator_best.keras")
+    _, discriminator = stages.open_networks(tmp_path, seed=0, perceptual=perceptual)
+    assert discriminator.get_layer("discriminator_block_1").kernel.shape[2] == channels
+
+
 def test_a_generator_without_its_discriminator_gets_a_new_one(tmp_path, capsys):
     save_model(build_generator(None, 4, seed=9), tmp_path / "02_model_training" / "generator_best.keras")
     generator, discriminator = stages.open_networks(tmp_path, seed=0)

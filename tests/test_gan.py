@@ -430,6 +430,37 @@ def test_the_discriminator_gets_plain_adam_at_its_own_rate_where_it_trains(patte
         np.testing.assert_allclose(ours[1].numpy(), d_alone.numpy(), rtol=2e-5, atol=1e-6)
 
 
+def test_after_a_warm_up_the_generator_gets_plain_adam_from_its_first_step():
+    random = np.random.default_rng(0)
+    ours, alone = (keras.Variable(np.ones((5, 3), "float32")) for _ in range(2))
+    optimizer, adam = ThrottledAdam(0.01, discriminator_variables=[]), keras.optimizers.Adam(0.01, beta_1=0.5)
+    optimizer.generator_pauses = True
+    for step in range(40):
+        gradient = random.normal(size=(5, 3)).astype("float32")
+        optimizer.apply([keras.ops.array(gradient * (step >= 30))], [ours])
+        if step >= 30:
+            adam.apply([keras.ops.array(gradient)], [alone])
+        np.testing.assert_allclose(ours.numpy(), alone.numpy(), rtol=2e-5, atol=1e-6)
+
+
+def test_only_a_generator_that_warms_up_later_counts_its_own_steps():
+    for steps, counted in ((0, 4), (3, 8)):  # variables of the tiny discriminator, and of both networks
+        gan = build_tiny_gan(warm_up_steps=steps)
+        gan.optimizer.build(gan.trainable_variables)
+        assert sum("updates_" in variable.path for variable in gan.optimizer.variables) == counted
+
+
+def test_the_average_of_a_short_training_is_not_its_start():
+    variable, average = keras.Variable(np.zeros(2, "float32")), 0.0
+    optimizer = ThrottledAdam(0.1, discriminator_variables=[], use_ema=True, ema_momentum=0.8)
+    for step in range(60):
+        optimizer.apply([keras.ops.array(np.full(2, -1, "float32"))], [variable])
+        kept = min(0.8, (1 + step) / (10 + step)) if step else 0
+        average = kept * average + (1 - kept) * float(variable.numpy()[0])
+        assert optimizer._model_variables_moving_average[0].numpy() == pytest.approx([average] * 2, rel=1e-5)
+    assert (1 + step) / (10 + step) > 0.8
+
+
 def test_a_paused_discriminator_keeps_even_the_sign_of_zero():
     variable = keras.Variable(np.array([-0.0, 0.0, 1e-40], "float32"))
     optimizer = ThrottledAdam(0.01, discriminator_variables=[variable])

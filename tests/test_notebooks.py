@@ -455,7 +455,9 @@ def read_defaults(path):
 def test_notebook_2_builds_the_discriminator_of_the_recipe():
     values, _ = read_defaults(NOTEBOOKS[1])
     told = dict(normalization=values["discriminator_normalization"], initialization=values["initialization"])
-    assert values["detail_gain"] == -1 and "detail_gain = 0.0 if quick else 8.0" in "\n".join(read_code(NOTEBOOKS[1]))
+    assert values["detail_gain"] == -1 and 'detail_gain = 0.0 if vgg19_weights == "none" else 8.0' in "\n".join(
+        read_code(NOTEBOOKS[1])
+    )
     assert told | dict(sees_hole=values["sees_hole"] == "on", detail_gain=8.0) == DISCRIMINATOR
 
 

@@ -70,7 +70,7 @@ def test_the_h5_file_that_keras_publishes_is_read_too(vgg, npz, tmp_path):
 def assert_one_sentence_with_three_ways_out(error):
     text = str(error.value)
     assert "\n" not in text and text.endswith(".") and text.count(". ") == 0
-    for way in ("switch the internet on", "_notop.h5", "perceptual_weight = 0"):
+    for way in ("switch the internet on", "_notop.h5", "vgg19_weights to 'none'"):
         assert way in text
 
 

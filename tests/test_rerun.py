@@ -181,6 +181,40 @@ def test_a_lower_rate_and_other_weights_are_taken_and_told(begun, capsys):
     assert monitor.rows[1]["generator_loss"] < 0.7 * monitor.rows[0]["generator_loss"]
 
 
+def test_where_the_measure_has_other_values_the_best_epoch_is_chosen_anew(begun, capsys):
+    before = read_files(begun, callbacks.NETWORKS)
+    gan = build_tiny_gan(l1_weight=500.0)
+    _, monitor, best = train_in(begun, 3, gan=gan)
+    assert "the best epoch is chosen anew." in capsys.readouterr().out
+    assert best.best_epoch > 1 and best.best == min(row["val_distance"] for row in monitor.rows[1:])
+    assert best.best > monitor.rows[0]["val_distance"], "by the old measure the old epoch would have stayed"
+    assert read_files(begun, callbacks.NETWORKS, number=1) == before
+    assert keras.models.load_model(begun / FILES[0], compile=False).get_weights()[0] != pytest.approx(
+        keras.models.load_model(begun / "generator_best.1.keras", compile=False).get_weights()[0]
+    )
+
+
+@pytest.mark.parametrize("setting", [{"adversarial_weight": 3.0}, {"throttle_every": 5}])
+def test_where_the_measure_stays_the_best_epoch_does_too(begun, capsys, setting):
+    _, _, best = train_in(begun, 2, gan=build_tiny_gan(**setting))
+    assert "chosen anew" not in capsys.readouterr().out and not (begun / "generator_best.1.keras").exists()
+    assert best.best_epoch in (1, 2)
+
+
+@pytest.mark.parametrize("policies", [("mixed_float16", "float32"), ("float32", "mixed_float16")])
+def test_a_training_goes_on_in_another_precision(tmp_path, capsys, policies):
+    for policy, hours in zip(policies, (1e-9, None), strict=True):  # what mixed_float16 adds is the scale of its loss
+        keras.config.set_dtype_policy(policy)
+        try:
+            gan, monitor, _ = train_in(tmp_path, 3, max_hours=hours)
+        finally:
+            keras.config.set_dtype_policy("float32")
+    said = capsys.readouterr().out
+    assert f"precision was {policies[0]} and is {policies[1]} from here on." in said
+    assert [row["epoch"] for row in monitor.rows] == [1, 2, 3] and int(gan.step) == 6
+    assert monitor.rows[1]["val_distance"] < monitor.rows[0]["val_distance"]
+
+
 def build_from_other_weights():
     gan = build_tiny_gan()
     gan.generator.set_weights(build_tiny_generator(seed=5).get_weights())
@@ -207,7 +241,7 @@ REFUSED = {
     "starting weights": ({"gan": build_from_other_weights}, "was made with other starting weights"),
     "averaging": (
         {"gan": lambda: build_tiny_gan(ThrottledAdam(1e-2, use_ema=True))},
-        "callbacks = .*, but it is now .*SwapEMAWeights",
+        "callbacks = .*, but it is now .*SwapAverages",
     ),
     "decay": ({"decay": lambda: "cosine"}, "callbacks = .*ReduceLROnPlateau.*LearningRateScheduler"),
     "a setting of one's own": ({"settings": lambda: {"note": 1}}, "note = None, but it is now 1"),

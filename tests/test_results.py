@@ -70,6 +70,23 @@ def test_gains_are_over_the_best_untrained_method_and_over_the_start(tool):
     np.testing.assert_allclose(found, [best, start, guided], atol=0.006)
 
 
+def test_gains_leave_out_what_detail_adds(tool, monkeypatch):
+    expected, pictures = tool.tabulate_gains(), tool.read_pictures(tool.RUNS / "evaluation_pictures.csv")
+    added = [pictures[pictures["fill"] == name].assign(fill=f"{name} + detail") for name in ("Telea", "generator")]
+    added[0]["hole_psnr"] += 9
+    monkeypatch.setattr(tool, "read_pictures", lambda path: pd.concat([pictures, *added]))
+    assert tool.tabulate_gains() == expected
+
+
+def test_the_ring_is_around_the_epoch_that_was_kept(tool, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(tool.figures, "draw_curves", lambda figure, rows, decides: drawn.update({len(rows): decides}))
+    monkeypatch.setattr(tool.figures, "save_figure", lambda *_: None)
+    monkeypatch.setattr(tool, "list_stages", lambda: [("texture_training", {}), ("colour_finetuning", {})])
+    tool.draw_history()
+    assert drawn == {9: "val_visual_distance", 6: "val_distance"}
+
+
 def test_texture_table_waits_for_its_run_and_then_shows_it(tool, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "RUNS", tmp_path)
     assert tool.tabulate_texture() == "Not measured yet."

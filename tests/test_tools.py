@@ -150,3 +150,10 @@ def test_ingredients_are_compared_and_a_killed_comparison_goes_on(tmp_path, monk
         assert chosen == {"epoch": 1, "by": "val_hole_l1", "measured": result["measured"], "cells": cells[name]}
         assert len(cells[name]) == 4 and all(row[measure] > 0 for row in cells[name] for measure in tool.MEASURES)
     assert cells["style_alone_0"] != cells["no_noise"]
+
+    study["runs"]["no_noise"] |= {"style_weight": 50.0}
+    (tmp_path / "results" / "settings.json").write_text(json.dumps(study))
+    before = (tmp_path / "results" / "no_noise.json").read_bytes()
+    with pytest.raises(ValueError, match="no_noise holds a training with other settings: delete it to train anew"):
+        tool.main([*given, "no_noise"])
+    assert (tmp_path / "results" / "no_noise.json").read_bytes() == before

@@ -1,7 +1,7 @@
 """Trainings that need a process of their own: another backend, two replicas, or one that gets killed.
 
-python worker.py compare FOLDER REPLICAS, python worker.py train FOLDER, or python worker.py kill FOLDER, with
-KERAS_BACKEND set.
+python worker.py compare FOLDER REPLICAS, python worker.py train FOLDER, python worker.py kill FOLDER, or python
+worker.py notebooks FOLDER, with KERAS_BACKEND set.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tiny  # noqa: E402
 
-from inpaint_utils import files  # noqa: E402
+from inpaint_utils import files, host  # noqa: E402
 from inpaint_utils.networks.models import build_discriminator, build_generator  # noqa: E402
 from inpaint_utils.training import callbacks, resume  # noqa: E402
 from inpaint_utils.training.gan import InpaintingGAN, ThrottledAdam  # noqa: E402
@@ -43,12 +43,9 @@ def compare(folder, replicas):
     """Write what one step gives (losses, gradients), 60 throttle decisions, and steps in mixed precision."""
     scope = contextlib.nullcontext
     if not JAX:
-        import tensorflow as tf
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        strategy = split_the_cpu()
         if replicas > 1:
-            scope = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope
+            scope = strategy(["CPU:0", "CPU:1"]).scope
     found = {}
     name = f"{keras.backend.backend()}_{replicas}"
 
@@ -96,6 +93,40 @@ def compare(folder, replicas):
     if JAX:
         networks[0].save(folder / "from_jax.keras")
     (folder / f"{name}.json").write_text(json.dumps(found))
+
+
+def split_the_cpu():
+    """Two devices out of one; returns the strategy that trains on several."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy
+
+
+SMALL = dict(image_size=128, base_filters=2, batch_size=4, samples=8, ema_momentum=0.9)
+
+
+def run_notebooks(folder):
+    """Run the cells of notebook 2, once more with another epoch, and of notebook 3, as where two GPUs are found."""
+    import tensorflow as tf
+
+    strategy = split_the_cpu()
+    tf.distribute.MirroredStrategy = lambda: strategy(["CPU:0", "CPU:1"])
+    host._count_gpus = lambda: 2
+    os.environ |= {"INPAINT_OUTPUT_FOLDER": str(folder), "INPAINT_HEADLESS": "1"}
+    for name, epochs in (("02_model_training", 1), ("02_model_training", 2), ("03_model_finetuning", 1)):
+        notebook = Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
+        values = {}
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and "%pip" not in source:
+                exec(compile(source, name, "exec"), values)
+                if "parameters" in cell["metadata"].get("tags", ()):
+                    chosen = dict(SMALL, profile="quick", precision="float32", epochs=epochs, balance_epochs=2 - epochs)
+                    values |= {key: value for key, value in chosen.items() if key in values}
+        strategies = {str(variable.value.distribute_strategy) for variable in values["gan"].trainable_variables}
+        assert len(strategies) == 1 and "Mirrored" in strategies.pop(), "the networks were built for one device"
 
 
 EPOCHS, STEPS = 4, 4
@@ -190,5 +221,7 @@ if __name__ == "__main__":
         compare(folder, int(sys.argv[3]))
     elif job == "kill":
         train_killed(folder)
+    elif job == "notebooks":
+        run_notebooks(folder)
     else:
         train(folder, "never")

@@ -28,6 +28,7 @@ from inpaint_utils.files import save_model, write_atomically
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.networks.models import change_precision
 from inpaint_utils.training.recipe import TEXTURE
+from run_study import remember_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, OUTPUTS = ROOT / "results" / "runs" / "ingredients", ROOT / "outputs" / "ingredients"
@@ -73,6 +74,7 @@ def main(arguments=None):
 
 def train(settings, folder, start, photos, vgg19, monitor=None):
     """One training; a finished one is not repeated. Returns the epoch that `monitor` kept."""
+    remember_settings(folder, settings)
     set_up_devices(settings["precision"])
     inpaint_utils.quiet.set_random_seed(settings["seed"])
     held_out, size = photos.split("validation")[:80], settings["batch_size"]

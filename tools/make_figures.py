@@ -26,6 +26,7 @@ from inpaint_utils.evaluation.evaluate import mean_and_interval
 from inpaint_utils.inference.baselines import telea_fill
 from inpaint_utils.files import format_markdown, write_atomically
 from inpaint_utils.inference.detail import add_detail
+from inpaint_utils.training.callbacks import BEST_BY, BEST_BY_TEXTURE
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +36,9 @@ INGREDIENTS = RUNS / "ingredients"
 DOCS = ("RESULTS_ANALYSIS", "TRAINING_AT_SCALE", "TRAINING_STORY", "USE_IT")
 OWN_PAGES = ("results/runs/study/README.md", "results/runs/ingredients/README.md")
 PAGES = ("README.md", "models/README.md", *OWN_PAGES, *(f"docs/{name}.md" for name in DOCS))
+CLASSICAL = ("mean colour", "Telea", "Navier–Stokes", "biharmonic", "PatchMatch")
 ARMS = ("unbalanced", "balanced")
+BALANCE = {"equal_rates": "fast, not throttled", "throttled": "slow, throttled"}  # full_scale's files, and their rows
 FORMS = {"": "", "plain_": ", pix2pix variant"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
 FAILURES = (10, 11, 24, 26, 28)
@@ -186,7 +189,8 @@ def draw_history():
         rows = read_history(RUNS / f"{name}_history.csv")
         if len(rows) > 1:
             figure = Figure(figsize=(9.6, 2.6), layout="constrained")
-            figures.draw_curves(figure, rows.to_dict("records"))
+            judged = "val_style" in rows and rows["val_style"].any() and rows["discriminator_loss"].any()
+            figures.draw_curves(figure, rows.to_dict("records"), BEST_BY_TEXTURE if judged else BEST_BY)
             figures.save_figure(figure, RESULTS / f"{name}_history.png")
 
 
@@ -300,11 +304,12 @@ def tabulate_texture(run="texture"):
 def tabulate_gains():
     """Generator against the best classical row, and guided against blind, picture by picture with 95 % intervals."""
     pictures = read_pictures(RUNS / "evaluation_pictures.csv")
+    pictures = pictures[pictures["fill"].isin(("generator", "smooth fill", *CLASSICAL))]
     pictures.loc[pictures["mode"] == "guided", "fill"] = "guided"
     gains = {"blind − best classical method": [], "blind − smooth fill, its start": [], "guided − blind": []}
     for _, rows in pictures.groupby("hole", sort=False):
         psnr = rows.groupby("fill")["hole_psnr"].mean()
-        classical = psnr.drop(["generator", "guided", "smooth fill"]).idxmax()
+        classical = psnr[psnr.index.isin(CLASSICAL)].idxmax()
         pairs = ("generator", classical), ("generator", "smooth fill"), ("guided", "generator")
         for cells, (ours, other) in zip(gains.values(), pairs, strict=True):
             cells += describe_differences(rows, ours, other, "hole_psnr", 2)
@@ -420,11 +425,11 @@ def tabulate_trainings():
 
 
 def tabulate_balance():
-    """Equal rates without throttle against a slower discriminator with it: last epoch, mean and range of the seeds."""
+    """A fast discriminator without throttle against a slow one with it: last epoch, mean and range of the seeds."""
     lines = []
-    for arm in ("equal_rates", "throttled"):
+    for arm, name in BALANCE.items():
         ends = [read_history(path).iloc[-1] for path in sorted((RUNS / "full_scale").glob(f"{arm}_[0-9].csv"))]
-        cells = [arm.replace("_", " "), len(ends)]
+        cells = [name, len(ends)]
         measures = {"discriminator_loss": 3, "adversarial": 2, "duty": 2, "val_hole_l1": 4, "val_perceptual": 3}
         for measure, digits in {**measures, "val_style": 3, "val_distance": 2}.items():
             cells.append(describe([row[measure] for row in ends], digits))

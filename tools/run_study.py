@@ -60,7 +60,7 @@ def main(arguments=None):
 def run(name, study, photos, test, vgg19):
     """One training by notebook 2 and its measures."""
     settings, folder = {**study["common"], **study["runs"][name]}, OUTPUTS / name
-    folder.mkdir(parents=True, exist_ok=True)
+    remember_settings(folder, settings)
     if not (folder / photos.name).exists():
         (folder / photos.name).symlink_to(photos, target_is_directory=True)
     given = {"vgg19_weights": vgg19} if "vgg19_weights" in settings else {}
@@ -76,6 +76,17 @@ def run(name, study, photos, test, vgg19):
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
     }
     write_result(name, {"settings": settings, "scale": scale, **measure_fills({"generator": generator}, test, study)})
+
+
+def remember_settings(folder, settings):
+    """Note what a folder's training is made with; ValueError if that were other settings than these.
+
+    A finished training is not repeated: its networks would be recorded as made with these settings.
+    """
+    path = folder / "settings.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{folder} holds a training with other settings: delete it to train anew, or go back to them.")
+    write_atomically(path, json.dumps(settings, indent=1))
 
 
 def measure_fills(fills, test, study):

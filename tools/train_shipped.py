@@ -20,7 +20,7 @@ import ship_weights
 from inpaint_utils import build_generator, load_generator
 from inpaint_utils.app.command import run_tool
 from inpaint_utils.files import save_model, write_atomically
-from run_study import run_notebook
+from run_study import remember_settings, run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,8 +56,8 @@ def run_stage(name, settings, folder, photos, before):
     form, start = settings.pop("form", None), folder / "02_model_training"
     trained = folder / "03_model_finetuning" if before else start
     done = folder / "done"
+    remember_settings(folder, {"form": form, **settings})
     if not done.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / photos.name).exists():
             (folder / photos.name).symlink_to(photos, target_is_directory=True)
         if before:

@@ -126,5 +126,5 @@ def _no_weights(problem):
     return (
         f"VGG19's ImageNet weights are needed for the perceptual loss, but {problem}: switch the internet on, "
         "or pass the path of a downloaded vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 (or .npz) as "
-        "vgg19_weights, or set perceptual_weight = 0 and vgg19_weights = None to train without."
+        "vgg19_weights, or set vgg19_weights to 'none' (build_perceptual: None) to train without."
     )

@@ -219,6 +219,41 @@ class SaveBest(keras.callbacks.Callback):
             )
 
 
+class SwapAverages(keras.callbacks.SwapEMAWeights):
+    """Keras's `SwapEMAWeights(swap_on_epoch=True)`, which leaves the last epoch to `KeepAverages`.
+
+    Keras's own gives up the weights that training would go on with, before `Resume` can keep them.
+    """
+
+    def __init__(self):
+        super().__init__(swap_on_epoch=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not self._ema_weights_in_model:
+            self._swap_variables()
+            self._ema_weights_in_model = True
+
+
+class KeepAverages(keras.callbacks.Callback):
+    """Let `fit` end with the averaged weights in the model, whatever ends it; the last of its callbacks."""
+
+    def __init__(self, swap):
+        super().__init__()
+        self.swap = swap
+
+    def on_train_begin(self, logs=None):
+        if (self.model._initial_epoch or 0) >= self.params["epochs"]:  # nothing is trained
+            self._keep()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.stop_training or epoch + 1 >= self.params["epochs"]:
+            self._keep()
+
+    def _keep(self):
+        if self.swap._ema_weights_in_model:  # `fit` ends by writing the optimizer's averages over the model's weights
+            self.swap._finalize_ema_values()
+
+
 def plan_learning_rate(decay, start, epochs, patience=2, **watched):
     """The stock callback for one of two ways to lower the learning rate, which moves both networks.
 

@@ -155,7 +155,7 @@ class InpaintingGAN(keras.Model):
         has_memory = not isinstance(adam, keras.optimizers.SGD) or adam.momentum
         if isinstance(adam, ThrottledAdam):
             own = self.discriminator.trainable_variables if self.discriminator is not None else []
-            adam.discriminator_variables = list(own)
+            adam.discriminator_variables, adam.generator_pauses = list(own), self.warm_up_steps > 0
         elif has_memory and self.discriminator is not None and (self.throttle_threshold or self.warm_up_steps):
             raise ValueError(
                 f"The optimizer is {adam.name}, whose momentum moves a network that pauses: pass "
@@ -299,7 +299,11 @@ class ThrottledAdam(keras.optimizers.Adam):
 
     A discriminator variable whose gradient is exactly zero everywhere was switched off by the throttle: its
     value and its moments are left bit for bit as they are (plain Adam would still move it by its momentum), and
-    the step does not count in its bias correction. What it sees is plain Adam on the steps it trained.
+    the step does not count in its bias correction. What it sees is plain Adam on the steps it trained. The same holds
+    for the generator in a GAN with `warm_up_steps`.
+
+    With `use_ema` the average of the weights forgets sooner at first: its momentum is (1 + n) / (10 + n) after n steps,
+    until that reaches `ema_momentum`. Otherwise that of a short training would be little but its first weights.
 
     Args:
         learning_rate: of the generator; a schedule works too.
@@ -322,6 +326,7 @@ class ThrottledAdam(keras.optimizers.Adam):
         if self.amsgrad or self.weight_decay:
             raise ValueError("ThrottledAdam has no amsgrad and no weight_decay: a paused network would still move.")
         self.discriminator_ratio, self.discriminator_variables = discriminator_ratio, discriminator_variables
+        self.generator_pauses = False
 
     def __setattr__(self, name, value):
         if name == "discriminator_variables":  # Keras would take them for variables of the optimizer's own
@@ -345,10 +350,11 @@ class ThrottledAdam(keras.optimizers.Adam):
                 "that ThrottledAdam trains: compile the InpaintingGAN that holds this discriminator with it."
             )
         super().build(var_list)
-        self._updates = {  # how often each discriminator variable was updated, for its own bias correction
+        self._throttled = {index for index, variable in enumerate(var_list) if id(variable) in throttled}
+        self._updates = {  # how often each variable that may pause was updated, for its own bias correction
             index: self.add_variable((), "zeros", "float32", name=f"updates_{index}")
-            for index, variable in enumerate(var_list)
-            if id(variable) in throttled
+            for index in range(len(var_list))
+            if index in self._throttled or self.generator_pauses
         }
 
     def update_step(self, gradient, variable, learning_rate):
@@ -363,7 +369,8 @@ class ThrottledAdam(keras.optimizers.Adam):
         correction = ops.sqrt(1 - ops.power(self.beta_2, steps)) / (1 - ops.power(self.beta_1, steps))
         mean = momentum + (gradient - momentum) * (1 - self.beta_1)
         square = velocity + (ops.square(gradient) - velocity) * (1 - self.beta_2)
-        step = learning_rate * self.discriminator_ratio * correction * mean / (ops.sqrt(square) + self.epsilon)
+        rate = learning_rate * (self.discriminator_ratio if index in self._throttled else 1)
+        step = rate * correction * mean / (ops.sqrt(square) + self.epsilon)
         # Values are selected, not branches: `assign` inside a `cond` fails under MirroredStrategy.
         chosen = [
             ops.where(trained, value, ops.convert_to_tensor(part))
@@ -371,6 +378,15 @@ class ThrottledAdam(keras.optimizers.Adam):
         ]
         for part, value in zip(parts, chosen, strict=True):
             self.assign(part, value)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if not self.use_ema:
+            return
+        steps = ops.cast(self.iterations, "float32")
+        momentum = ops.minimum((1 + steps) / (10 + steps), self.ema_momentum)
+        momentum = ops.where(steps > 0, momentum, 0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            average.assign(momentum * average + (1 - momentum) * variable)
 
     def get_config(self):
         return {**super().get_config(), "discriminator_ratio": self.discriminator_ratio}

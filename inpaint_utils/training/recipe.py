@@ -2,7 +2,16 @@
 
 import keras
 
-from .callbacks import BEST_BY, BEST_BY_TEXTURE, SaveBest, TimeBudget, TrainingMonitor, plan_learning_rate
+from .callbacks import (
+    BEST_BY,
+    BEST_BY_TEXTURE,
+    KeepAverages,
+    SaveBest,
+    SwapAverages,
+    TimeBudget,
+    TrainingMonitor,
+    plan_learning_rate,
+)
 from .resume import Resume, remember_start
 
 
@@ -51,13 +60,13 @@ def make_callbacks(
     counting = [
         keras.callbacks.EarlyStopping(patience=patience, **watched),
         plan_learning_rate(decay, start["learning_rate"], epochs, patience=plateau_patience, **watched),
+        *(swaps := [SwapAverages()] if start.get("use_ema") else []),
         shown,
-        # Not before the monitor: after the last swap Keras on JAX has each array twice, and a prediction deletes it.
-        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if start.get("use_ema") else []),
         best,
     ]
     resume = Resume(output, batches, counting, settings, validation)
-    return [keras.callbacks.TerminateOnNaN(), *counting, resume, TimeBudget(max_hours)], shown, best
+    last = [resume, TimeBudget(max_hours), *map(KeepAverages, swaps)]
+    return [keras.callbacks.TerminateOnNaN(), *counting, *last], shown, best
 
 
 # Weights of the loss, as `InpaintingGAN` takes them. Without VGG19 L1 decides the hole, and leaves fog in a large one.

@@ -12,10 +12,11 @@ import keras
 import numpy as np
 
 from ..files import write_atomically
-from .callbacks import SaveBest, check_writable, set_aside, write_or_report
+from .callbacks import NETWORKS, SaveBest, check_writable, set_aside, write_or_report
 
-# What the callbacks count, and which weights SwapEMAWeights left in the model: all that a resumed training needs.
+# What the callbacks count, and which weights SwapAverages left in the model: all that a resumed training needs.
 COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "rows", "_ema_weights_in_model")
+ANEW = {"wait": 0, "best": None, "cooldown_counter": 0}  # of callbacks whose measure has changed
 NOT_SETTINGS = ("name", "workers", "share")  # change nothing that is learned
 _STARTS = weakref.WeakKeyDictionary()  # how each optimizer was set, and what weights each network had, before training
 
@@ -35,11 +36,12 @@ class Resume(keras.callbacks.Callback):
     The file stays when training is complete. Started again with the same `epochs`, a complete training says so and
     nothing is trained; with more epochs, or more patience after an early stop, it goes on.
 
-    A setting that changed in the meantime is never ignored. Loss weights, the throttle and the optimizer's settings,
-    such as a lower learning rate, are taken from the next epoch on, and printed. Anything else (other photos, masks,
-    networks or starting weights) makes it another training: refused while the earlier one is unfinished, begun anew
-    once that is complete. All of it is read from the model, its optimizer and the batches: every argument of their
-    constructors that is a number, a word or a pair of them.
+    A setting that changed in the meantime is never ignored. Loss weights, the throttle, the precision and the
+    optimizer's settings, such as a lower learning rate, are taken from the next epoch on, and printed. Where the
+    measure that decides then has other values, the best epoch is chosen anew, and the networks kept so far stay under
+    a number. Anything else (other photos, masks, networks or starting weights) makes it another training: refused while
+    the earlier one is unfinished, begun anew once that is complete. All of it is read from the model, its optimizer and
+    the batches: every argument of their constructors that is a number, a word or a pair of them.
 
     Args:
         folder: where `resume.npz` is kept.
@@ -73,7 +75,7 @@ class Resume(keras.callbacks.Callback):
                 callback.make_room = self.make_room
         if state is not None and state["epoch"]:
             self._continue(state)
-        elif steps := int(optimizer.iterations):
+        elif steps := _count_steps(optimizer):
             if keras.backend.backend() == "jax":  # an interrupted `fit` leaves averages and weights in one array
                 for variable in optimizer.variables:
                     variable.assign(keras.ops.copy(variable))
@@ -161,6 +163,9 @@ class Resume(keras.callbacks.Callback):
                 "or delete the file to start a new one."
             )
         variables = self._variables()
+        if state["training"]["taken"]["precision"] != self.training["taken"]["precision"]:
+            shared = min(len(arrays), len(variables))  # a scale of the loss comes last, and begins anew
+            arrays, variables = arrays[:shared], variables[:shared]
         if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
             raise ValueError(
                 f"{str(self.path)!r} was made with other networks: build the same ones to continue that training, "
@@ -201,16 +206,23 @@ class Resume(keras.callbacks.Callback):
             print(f"{name} was {before[name]} and is {now[name]} from here on.", flush=True)
             if name == "learning_rate" and not isinstance(now[name], dict):
                 _innermost(self.model.optimizer).learning_rate = now[name]
+        if any(_is_part(name, getattr(callback, "monitor", "")) for name in changed for callback in self.callbacks):
+            print("Measures before and after that cannot be compared: the best epoch is chosen anew.", flush=True)
+            self.before = [lambda: write_or_report(set_aside, self.path.parent, NETWORKS)]
+            for callback in self.callbacks:
+                vars(callback).update({name: value for name, value in ANEW.items() if hasattr(callback, name)})
 
     def _variables(self):
-        return [*self.model.variables, *self.model.optimizer.variables]
+        """All variables of the training; those that scale the loss in mixed precision come last."""
+        inner, optimizer = _innermost(self.model.optimizer).variables, self.model.optimizer.variables
+        known = {id(variable) for variable in inner}
+        return [*self.model.variables, *inner, *(variable for variable in optimizer if id(variable) not in known)]
 
     def _describe(self):
         """What makes this training this one, as JSON values: what must not change, and what may."""
         remember_start(self.model)
         optimizer = dict(_STARTS[self.model.optimizer])
         fixed = {
-            "precision": self.model.dtype_policy.name,
             "use_ema": optimizer.pop("use_ema", False),
             "callbacks": [
                 f"{type(callback).__name__} {getattr(callback, 'monitor', '')}".strip() for callback in self.callbacks
@@ -226,7 +238,7 @@ class Resume(keras.callbacks.Callback):
             network = getattr(self.model, name, None)
             hashes[name] = network and _hash_network(network)
             start += _STARTS[network] if network is not None else []
-        taken = {**read_settings(self.model), **optimizer}
+        taken = {"precision": self.model.dtype_policy.name, **read_settings(self.model), **optimizer}
         return json.loads(json.dumps(dict(fixed={**fixed, **self.settings}, taken=taken, hashes=hashes, start=start)))
 
     def _find_difference(self, state):
@@ -256,6 +268,7 @@ def _check_state(state):
     whole = all(type(state[name]) is int and state[name] >= 0 for name in ("epoch", "epochs", "variables"))
     whole = whole and isinstance(state["complete"], bool) and isinstance(state["training"]["taken"], dict)
     whole = whole and len(state["callbacks"]) == len(state["training"]["fixed"]["callbacks"])
+    whole = whole and "precision" in state["training"]["taken"]
     if not (whole and all(kept.keys() <= set(COUNTERS) for kept in state["callbacks"])):
         raise ValueError("its numbers are none that a training writes")
 
@@ -271,7 +284,7 @@ def remember_start(model):
     Returns: dict, the optimizer's settings, such as "learning_rate".
     """
     optimizer = model.optimizer
-    if optimizer not in _STARTS or (optimizer.built and int(optimizer.iterations) == 0):
+    if optimizer not in _STARTS or (optimizer.built and _count_steps(optimizer) == 0):
         inner = _innermost(optimizer)
         config = {name: value for name, value in inner.get_config().items() if name not in NOT_SETTINGS}
         _STARTS[optimizer] = {
@@ -296,6 +309,22 @@ def read_settings(thing):
         if name not in NOT_SETTINGS and all(isinstance(one, plain) for one in values):
             settings[name] = value
     return settings
+
+
+def _is_part(setting, measure):
+    """Whether a measure of the history has other values once this argument of `InpaintingGAN` is another one."""
+    by_discriminator = setting in ("adversarial_weight", "matching_weight", "patch_labels")
+    weighted = setting.endswith("_weight") or by_discriminator
+    return {
+        "val_visual_distance": setting == "judged_size",
+        "val_distance": setting == "judged_size" or (weighted and not by_discriminator),
+        "val_loss": setting == "judged_size" or weighted,
+        "val_generator_loss": setting == "judged_size" or weighted,
+    }.get(measure, False)
+
+
+def _count_steps(optimizer):
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))  # also where each replica has it
 
 
 def _innermost(optimizer):
