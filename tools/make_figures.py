@@ -38,7 +38,7 @@ OWN_PAGES = ("results/runs/study/README.md", "results/runs/ingredients/README.md
 PAGES = ("README.md", "models/README.md", *OWN_PAGES, *(f"docs/{name}.md" for name in DOCS))
 CLASSICAL = ("mean colour", "Telea", "Navier–Stokes", "biharmonic", "PatchMatch")
 ARMS = ("unbalanced", "balanced")
-BALANCE = {"equal_rates": "fast, not throttled", "throttled": "slow, throttled"}  # full_scale's files, and their rows
+BALANCE = {"equal_rates": "fast", "throttled": "slow and throttled"}  # full_scale's files, and their rows
 FORMS = {"": "", "plain_": ", pix2pix variant"}  # how the names of the study's runs start, and what that means
 # Photos that show their scene at a glance, two for each difficulty; the outputs use every second sample photo.
 FAILURES = (10, 11, 24, 26, 28)
